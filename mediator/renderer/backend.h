@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the virtio-gpu device model asks of whoever draws.
+ *
+ * Two implementations: `virgl` (virglrenderer on an EGL of our own) and `null` (keeps 2D pixels in
+ * plain memory, accepts all 3D, draws nothing; needs no GPU stack). The device model has checked
+ * what virtio-gpu itself defines before it calls: ids exist, sizes are within limits, boxes of
+ * classic resources lie inside them, command buffers are private 8-byte-aligned copies. What only
+ * the backend can know (formats, stream contents) the backend checks, and answers with an errno.
+ *
+ * All calls come from the renderer's main thread. The one event, fence_done, may be called from any
+ * thread, also inside fence().
+ */
+#ifndef ALIQUOT_RENDERER_BACKEND_H
+#define ALIQUOT_RENDERER_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct backend;
+
+/* Classic resource, as RESOURCE_CREATE_3D has it; RESOURCE_CREATE_2D is target 2 (2D texture),
+ * depth, array_size 1, bind render target, flags Y_0_TOP. Formats are virtio-gpu/virgl formats. */
+struct backend_resource_args {
+    uint32_t id;
+    uint32_t target, format, bind;
+    uint32_t width, height, depth, array_size;
+    uint32_t last_level, nr_samples, flags;
+};
+
+struct backend_box {
+    uint32_t x, y, z, w, h, d; /* texels; bytes for buffers */
+};
+
+struct backend_transfer {
+    uint32_t ctx_id; /* 0 = none */
+    uint32_t resource_id;
+    uint32_t level;
+    uint32_t stride, layer_stride; /* bytes, in the backing; 0 = tight */
+    uint64_t offset;               /* bytes, into the backing */
+    struct backend_box box;
+};
+
+struct backend_dmabuf {
+    int fd; /* the caller's to close */
+    uint32_t width, height, stride, offset;
+    uint32_t fourcc;
+    uint64_t modifier;
+    bool y_0_top;
+};
+
+struct backend_events {
+    /* The work behind fence(…, fence_id) is complete; on one (ctx_id, ring) so is all that was
+     * fenced before it. ctx_id and ring are those given to fence(). */
+    void (*fence_done)(void *opaque, uint32_t ctx_id, uint32_t ring_idx, uint64_t fence_id);
+};
+
+struct backend_config {
+    const char *gpu;                     /* "software", or a render node's path, "auto" */
+    const struct backend_events *events; /* borrowed for the backend's life */
+    void *opaque;
+};
+
+struct backend_ops {
+    const char *name;
+    bool has_3d; /* offers VIRTIO_GPU_F_VIRGL, has capsets */
+
+    /* Brings the GPU up. On failure *ret_error is a sentence for the operator (static or leaked
+     * once), and the result a negative errno. */
+    int (*create)(const struct backend_config *config, struct backend **ret,
+                  const char **ret_error);
+    void (*destroy)(struct backend *b);
+    /* Drops all contexts and resources and forgets fences, without calling fence_done for them:
+     * the driver starts anew. */
+    void (*reset)(struct backend *b);
+    /* One line that says what draws, for list and log: "virgl on llvmpipe (…)". */
+    const char *(*describe)(struct backend *b);
+
+    /* index 0 … count-1. */
+    uint32_t (*capset_count)(struct backend *b);
+    int (*capset_info)(struct backend *b, uint32_t index, uint32_t *ret_id,
+                       uint32_t *ret_max_version, uint32_t *ret_max_size);
+    /* Fills buf, of the max_size that capset_info gave. -EINVAL: unknown id or version. */
+    int (*capset)(struct backend *b, uint32_t id, uint32_t version, void *buf, size_t size);
+
+    /* capset_id 0 = the default (virgl). */
+    int (*ctx_create)(struct backend *b, uint32_t ctx_id, uint32_t capset_id, const char *name,
+                      size_t name_len);
+    void (*ctx_destroy)(struct backend *b, uint32_t ctx_id);
+    int (*ctx_attach)(struct backend *b, uint32_t ctx_id, uint32_t resource_id);
+    void (*ctx_detach)(struct backend *b, uint32_t ctx_id, uint32_t resource_id);
+
+    int (*resource_create)(struct backend *b, const struct backend_resource_args *args);
+    void (*resource_destroy)(struct backend *b, uint32_t resource_id);
+    /* The iovecs are borrowed until resource_unback or resource_destroy. */
+    int (*resource_back)(struct backend *b, uint32_t resource_id, struct iovec *iov,
+                         uint32_t iov_count);
+    void (*resource_unback)(struct backend *b, uint32_t resource_id);
+
+    /* Between the resource and its backing. -EINVAL where the box or strides do not fit. */
+    int (*transfer_to_host)(struct backend *b, const struct backend_transfer *t);
+    int (*transfer_from_host)(struct backend *b, const struct backend_transfer *t);
+
+    /* buf: private copy, 8-byte aligned, a multiple of 4 bytes. */
+    int (*submit)(struct backend *b, uint32_t ctx_id, void *buf, size_t bytes);
+
+    /* Asks for fence_done(ctx_id, ring_idx, fence_id) when all work submitted so far is complete
+     * on the GPU. per_context: on the timeline (ctx_id, ring_idx), else the one of the device, for
+     * which fence_id grows with each call and stays below 2^31. */
+    int (*fence)(struct backend *b, bool per_context, uint32_t ctx_id, uint32_t ring_idx,
+                 uint64_t fence_id);
+
+    /* Copies level 0 of a 2D resource, as 32 bits a pixel in memory order B G R X, top row first,
+     * to dst with stride bytes a row. The rectangle lies inside. */
+    int (*read_pixels)(struct backend *b, uint32_t resource_id, uint32_t x, uint32_t y, uint32_t w,
+                       uint32_t h, void *dst, uint32_t stride);
+    /* A dma-buf of the resource for the display; -EOPNOTSUPP where the GPU can't. */
+    int (*export_dmabuf)(struct backend *b, uint32_t resource_id, struct backend_dmabuf *ret);
+
+    /* Whenever event_fd is readable the main thread has to call dispatch, or fences stop: results
+     * of queries are fetched there. The descriptor is the backend's and stays the same for its
+     * life. Both NULL where the backend needs no such help. */
+    int (*event_fd)(struct backend *b);
+    void (*dispatch)(struct backend *b);
+};
+
+/* Every implementation starts with this. */
+struct backend {
+    const struct backend_ops *ops;
+};
+
+extern const struct backend_ops backend_null;
+extern const struct backend_ops backend_virgl;
+
+#endif

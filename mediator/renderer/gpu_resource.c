@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/renderer/gpu_resource.h"
+
+#include "mediator/renderer/gpu_internal.h"
+
+#include <string.h>
+
+/* Entries copied out of guest memory at a time. */
+#define ENTRIES_CHUNK 256
+
+struct gpu_resource *gpu_resource_get(const struct gpu_device *dev, uint32_t id)
+{
+    return id_table_get(&dev->resources, id);
+}
+
+/* Adds to what is charged, or not: false if that would be too much. */
+static bool charge(struct gpu_device *dev, uint64_t bytes)
+{
+    if (!range_inside(dev->total_bytes, bytes, dev->limits.max_total_bytes))
+        return false;
+    dev->total_bytes += bytes;
+    gpu_stat_set(&dev->stats->resource_bytes, dev->total_bytes);
+    return true;
+}
+
+static void uncharge(struct gpu_device *dev, uint64_t bytes)
+{
+    dev->total_bytes -= bytes;
+    gpu_stat_set(&dev->stats->resource_bytes, dev->total_bytes);
+}
+
+/* A buffer has its bytes as width and is bounded by them alone. */
+static bool dimensions_ok(const struct gpu_device *dev, const struct backend_resource_args *a)
+{
+    uint32_t max = dev->limits.max_dimension;
+
+    if (a->target >= GPU_TARGETS || a->width == 0 || a->height == 0 || a->depth == 0)
+        return false;
+    if (a->target == GPU_TARGET_BUFFER)
+        return a->height == 1 && a->depth == 1 && a->last_level == 0;
+    return a->width <= max && a->height <= max && a->depth <= max && a->array_size <= max &&
+           a->nr_samples <= 32 && a->last_level < 32;
+}
+
+uint32_t gpu_resource_add(struct gpu_device *dev, const struct backend_resource_args *args)
+{
+    uint64_t bytes;
+    struct gpu_resource *res;
+    int r;
+
+    if (args->id == 0 || gpu_resource_get(dev, args->id))
+        return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+    if (!dimensions_ok(dev, args))
+        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+    bytes = gpu_format_resource_bytes(args);
+    if (dev->resources.count >= dev->limits.max_resources ||
+        bytes > dev->limits.max_resource_bytes || !charge(dev, bytes))
+        return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+
+    res = calloc(1, sizeof(*res));
+    r = res ? id_table_put(&dev->resources, args->id, res) : -ENOMEM;
+    if (r == 0) {
+        r = dev->backend->ops->resource_create(dev->backend, args);
+        if (r < 0)
+            id_table_remove(&dev->resources, args->id);
+    }
+    if (r < 0) {
+        free(res);
+        uncharge(dev, bytes);
+        return gpu_response_from_errno(r);
+    }
+    res->args = *args;
+    res->charged_bytes = bytes;
+    gpu_stat_set(&dev->stats->resources, dev->resources.count);
+    return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* ---- backing --------------------------------------------------------------------------------- */
+
+struct backing {
+    struct iovec *iov;
+    void **refs;
+    size_t n_iov, iov_capacity, n_refs, refs_capacity;
+    uint64_t bytes;
+};
+
+static void backing_finish(struct gpu_device *dev, struct backing *b)
+{
+    for (size_t i = 0; i < b->n_refs; i++)
+        dev->ops->guest_unref(dev->opaque, b->refs[i]);
+    free(b->refs);
+    free(b->iov);
+}
+
+/* Makes room for one element more. */
+static bool reserve(void **array, size_t *capacity, size_t count, size_t size)
+{
+    size_t bigger = *capacity ? *capacity * 2 : 8;
+    void *grown;
+
+    if (count < *capacity)
+        return true;
+    grown = reallocarray(*array, bigger, size);
+    if (!grown)
+        return false;
+    *array = grown;
+    *capacity = bigger;
+    return true;
+}
+
+/* Keeps one reference for each region, however many entries lie in it: they are few, and the
+ * next entry mostly lies where the last one did. Always consumes ref. */
+static bool backing_keep(struct gpu_device *dev, struct backing *b, void *ref)
+{
+    for (size_t i = b->n_refs; i-- > 0;) {
+        if (b->refs[i] == ref) {
+            dev->ops->guest_unref(dev->opaque, ref);
+            return true;
+        }
+    }
+    if (!reserve((void **)&b->refs, &b->refs_capacity, b->n_refs, sizeof(*b->refs))) {
+        dev->ops->guest_unref(dev->opaque, ref);
+        return false;
+    }
+    b->refs[b->n_refs++] = ref;
+    return true;
+}
+
+/* Adds one entry, which may span several regions. Neighbours in our address space become one. */
+static uint32_t backing_add(struct gpu_device *dev, struct backing *b,
+                            const struct virtio_gpu_mem_entry *entry)
+{
+    uint64_t gpa = entry->addr, left = entry->length;
+
+    if (left == 0)
+        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+    while (left > 0) {
+        struct iovec *last = b->n_iov ? &b->iov[b->n_iov - 1] : NULL;
+        uint64_t len = left;
+        void *ref, *p = dev->ops->guest_ref(dev->opaque, gpa, &len, &ref);
+
+        if (!p)
+            return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        if (!backing_keep(dev, b, ref))
+            return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+        if (len == 0 || len > left)
+            return VIRTIO_GPU_RESP_ERR_UNSPEC;
+        if (last && (uint8_t *)last->iov_base + last->iov_len == p) {
+            last->iov_len += len;
+        } else {
+            if (b->n_iov >= dev->limits.max_backing_entries ||
+                !reserve((void **)&b->iov, &b->iov_capacity, b->n_iov, sizeof(*b->iov)))
+                return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+            b->iov[b->n_iov++] = (struct iovec){.iov_base = p, .iov_len = len};
+        }
+        b->bytes += len;
+        gpa += len;
+        left -= len;
+    }
+    return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+static uint32_t backing_read(struct gpu_device *dev, struct backing *b, struct iov_cursor *entries,
+                             uint32_t n)
+{
+    struct virtio_gpu_mem_entry chunk[ENTRIES_CHUNK];
+
+    while (n > 0) {
+        uint32_t now = MIN(n, (uint32_t)ENTRIES_CHUNK);
+
+        if (!iov_take(entries, chunk, now * sizeof(chunk[0])))
+            return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+        for (uint32_t i = 0; i < now; i++) {
+            uint32_t type = backing_add(dev, b, &chunk[i]);
+            if (type != VIRTIO_GPU_RESP_OK_NODATA)
+                return type;
+        }
+        n -= now;
+    }
+    return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+uint32_t gpu_resource_attach(struct gpu_device *dev, struct gpu_resource *res,
+                             struct iov_cursor *entries, uint32_t n)
+{
+    struct backing b = {0};
+    uint64_t cost;
+    uint32_t type;
+    int r;
+
+    if (res->iov)
+        return VIRTIO_GPU_RESP_ERR_UNSPEC;
+    /* The count is a claim until the bytes are there. */
+    if (n == 0 || n > iov_remaining(entries) / sizeof(struct virtio_gpu_mem_entry))
+        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+    if (n > dev->limits.max_backing_entries)
+        return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+
+    type = backing_read(dev, &b, entries, n);
+    if (type != VIRTIO_GPU_RESP_OK_NODATA) {
+        backing_finish(dev, &b);
+        return type;
+    }
+    /* Many resources with a long list each would be a way to a lot of memory. */
+    cost = b.iov_capacity * sizeof(*b.iov) + b.refs_capacity * sizeof(*b.refs);
+    if (!charge(dev, cost)) {
+        backing_finish(dev, &b);
+        return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+    }
+    r = dev->backend->ops->resource_back(dev->backend, res->args.id, b.iov, (uint32_t)b.n_iov);
+    if (r < 0) {
+        uncharge(dev, cost);
+        backing_finish(dev, &b);
+        return gpu_response_from_errno(r);
+    }
+    res->iov = b.iov;
+    res->iov_count = (uint32_t)b.n_iov;
+    res->backing_bytes = b.bytes;
+    res->backing_charge = cost;
+    res->refs = b.refs;
+    res->n_refs = (uint32_t)b.n_refs;
+    return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* The backend does not use it any more. */
+static void drop_backing(struct gpu_device *dev, struct gpu_resource *res)
+{
+    struct backing b = {.iov = res->iov, .refs = res->refs, .n_refs = res->n_refs};
+
+    if (!res->iov)
+        return;
+    uncharge(dev, res->backing_charge);
+    backing_finish(dev, &b);
+    res->iov = NULL;
+    res->iov_count = 0;
+    res->backing_bytes = 0;
+    res->backing_charge = 0;
+    res->refs = NULL;
+    res->n_refs = 0;
+}
+
+void gpu_resource_detach(struct gpu_device *dev, struct gpu_resource *res)
+{
+    if (!res->iov)
+        return;
+    dev->backend->ops->resource_unback(dev->backend, res->args.id);
+    drop_backing(dev, res);
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static void resource_free(struct gpu_device *dev, struct gpu_resource *res)
+{
+    drop_backing(dev, res);
+    uncharge(dev, res->charged_bytes);
+    free(res);
+}
+
+void gpu_resource_remove(struct gpu_device *dev, struct gpu_resource *res)
+{
+    gpu_scanout_resource_gone(dev, res);
+    dev->backend->ops->resource_destroy(dev->backend, res->args.id);
+    id_table_remove(&dev->resources, res->args.id);
+    resource_free(dev, res);
+    gpu_stat_set(&dev->stats->resources, dev->resources.count);
+}
+
+void gpu_resources_clear(struct gpu_device *dev)
+{
+    struct gpu_resource *res;
+    uint32_t pos = 0;
+
+    while ((res = id_table_next(&dev->resources, &pos)))
+        resource_free(dev, res);
+    id_table_finish(&dev->resources);
+    gpu_stat_set(&dev->stats->resources, 0);
+}
