@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The virgl backend: virglrenderer on an EGL of our own.
+ *
+ * virglrenderer gets its GL contexts through callbacks of version 3. Version 4, with the EGL
+ * display added, would make it create the context of its fence thread by itself, of another kind
+ * than ours, and take sRGB write control away from guests; what it would give, import of dma-bufs,
+ * is for blob resources.
+ */
+#include "mediator/base/log.h"
+#include "mediator/base/util.h"
+#include "mediator/renderer/gpu_probe.h"
+#include "mediator/renderer/virgl_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#define CALLBACKS_VERSION 3
+
+#define CAPSET_VIRGL 1u
+#define CAPSET_VIRGL2 2u
+
+/* How long destroy waits for the GPU. virglrenderer's own cleanup would wait for ever. */
+#define DRAIN_MS 2000
+
+/* virglrenderer is one for each process. */
+static struct virgl *instance;
+
+/* ---- callbacks of virglrenderer -------------------------------------------------------------- */
+
+static void on_fence(void *cookie, uint32_t number)
+{
+    struct virgl *v = cookie;
+
+    virgl_fences_retire(&v->fences, number);
+}
+
+static void on_context_fence(void *cookie, uint32_t ctx_id, uint32_t ring_idx, uint64_t fence_id)
+{
+    /* None is ever asked for. */
+}
+
+/*
+ * Making a GL context is the most of a renderer's start (llvmpipe: 10 to 15 ms each). virglrenderer
+ * makes one to see what the GPU can do, drops it, and makes its own and one for its fence thread.
+ * The first is kept for the fence thread, to which it does not matter what was done in it before;
+ * for that its own shares with the first.
+ */
+static void *on_create_context(void *cookie, int scanout, struct virgl_renderer_gl_ctx_param *param)
+{
+    struct virgl *v = cookie;
+    bool shared = param->shared || v->spare;
+
+    if (param->shared && v->spare)
+        return TAKE_PTR(v->spare);
+    return egl_gpu_create_context(v->gpu, param->major_ver, param->minor_ver, shared,
+                                  param->compat_ctx != 0);
+}
+
+static void on_destroy_context(void *cookie, void *context)
+{
+    struct virgl *v = cookie;
+
+    if (!v->initialized && !v->spare)
+        v->spare = context;
+    else
+        egl_gpu_destroy_context(v->gpu, context);
+}
+
+static int on_make_current(void *cookie, int scanout, void *context)
+{
+    struct virgl *v = cookie;
+
+    return egl_gpu_make_current(v->gpu, context);
+}
+
+/* Of any thread. A guest can cause these lines without end. */
+static void on_log(enum virgl_log_level_flags level, const char *message, void *opaque)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static struct log_limit limit = {.burst = 10, .window_s = 10};
+    int len = (int)strcspn(message, "\n");
+
+    if (level < VIRGL_LOG_LEVEL_WARNING) {
+        log_debug("virglrenderer: %.*s", len, message);
+        return;
+    }
+    pthread_mutex_lock(&lock);
+    if (log_allowed(&limit))
+        log_warning("virglrenderer: %.*s", len, message);
+    pthread_mutex_unlock(&lock);
+}
+
+/* ---- contexts -------------------------------------------------------------------------------- */
+
+void virgl_use_own_context(struct virgl *v)
+{
+    if (v->current == 0)
+        return;
+    virgl_renderer_force_ctx_0();
+    v->current = 0;
+}
+
+static struct virgl_ctx *context_get(struct virgl *v, uint32_t ctx_id)
+{
+    return ctx_id == 0 ? &v->own : id_table_get(&v->contexts, ctx_id);
+}
+
+void virgl_note_work(struct virgl *v, uint32_t ctx_id)
+{
+    struct virgl_ctx *ctx = context_get(v, ctx_id);
+
+    v->current = ctx_id;
+    if (ctx && !ctx->dirty) {
+        ctx->dirty = true;
+        v->dirty++;
+    }
+}
+
+static void note_covered(struct virgl *v, struct virgl_ctx *ctx)
+{
+    if (ctx->dirty) {
+        ctx->dirty = false;
+        v->dirty--;
+    }
+}
+
+/* False: the context is in error, nothing of it can be waited for. */
+static bool context_use(struct virgl *v, struct virgl_ctx *ctx)
+{
+    uint32_t nothing[2] = {0};
+
+    if (v->current == ctx->id)
+        return true;
+    if (ctx->id == 0) {
+        virgl_use_own_context(v);
+        return true;
+    }
+    /* An empty stream makes its context current and does nothing else. */
+    if (virgl_renderer_submit_cmd(nothing, (int)ctx->id, 0) != 0) {
+        v->current = VIRGL_CURRENT_UNKNOWN;
+        return false;
+    }
+    v->current = ctx->id;
+    return true;
+}
+
+static int ctx_create(struct backend *b, uint32_t ctx_id, uint32_t capset_id, const char *name,
+                      size_t name_len)
+{
+    struct virgl *v = virgl_from_backend(b);
+    uint32_t capset = capset_id ? capset_id : CAPSET_VIRGL2;
+    struct virgl_ctx *ctx;
+    int r;
+
+    if (v->lost)
+        return -EIO;
+    if (ctx_id == 0 || ctx_id == VIRGL_CURRENT_UNKNOWN || ctx_id > INT32_MAX ||
+        (capset != CAPSET_VIRGL && capset != CAPSET_VIRGL2))
+        return -EINVAL;
+    ctx = calloc(1, sizeof(*ctx));
+    if (!ctx)
+        return -ENOMEM;
+    ctx->id = ctx_id;
+    r = id_table_put(&v->contexts, ctx_id, ctx);
+    if (r < 0) {
+        free(ctx);
+        return r;
+    }
+    r = virgl_renderer_context_create_with_flags(ctx_id, capset, (uint32_t)name_len, name);
+    /* It leaves the new context current without knowing so. */
+    v->current = VIRGL_CURRENT_UNKNOWN;
+    virgl_use_own_context(v);
+    if (r != 0) {
+        id_table_remove(&v->contexts, ctx_id);
+        free(ctx);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static void destroy_context(struct virgl *v, struct virgl_ctx *ctx)
+{
+    /* A later fence covers its last work too. */
+    if (ctx->dirty && context_use(v, ctx))
+        virgl_fences_create_marker(&v->fences);
+    note_covered(v, ctx);
+    virgl_renderer_context_destroy(ctx->id);
+    v->current = VIRGL_CURRENT_UNKNOWN;
+    virgl_use_own_context(v);
+    /* virglrenderer may have dropped the fence that its thread waited for just then. */
+    if (!virgl_fences_idle(&v->fences))
+        virgl_fences_create_marker(&v->fences);
+    free(ctx);
+}
+
+static void ctx_destroy(struct backend *b, uint32_t ctx_id)
+{
+    struct virgl *v = virgl_from_backend(b);
+    struct virgl_ctx *ctx = id_table_remove(&v->contexts, ctx_id);
+
+    if (ctx)
+        destroy_context(v, ctx);
+}
+
+static int ctx_attach(struct backend *b, uint32_t ctx_id, uint32_t resource_id)
+{
+    struct virgl *v = virgl_from_backend(b);
+
+    if (!id_table_get(&v->contexts, ctx_id) || !id_table_get(&v->resources, resource_id))
+        return -ENOENT;
+    virgl_renderer_ctx_attach_resource((int)ctx_id, (int)resource_id);
+    return 0;
+}
+
+static void ctx_detach(struct backend *b, uint32_t ctx_id, uint32_t resource_id)
+{
+    virgl_renderer_ctx_detach_resource((int)ctx_id, (int)resource_id);
+}
+
+/* ---- streams and fences ---------------------------------------------------------------------- */
+
+static void check_lost(struct virgl *v)
+{
+    if (v->lost || !egl_gpu_lost(v->gpu))
+        return;
+    v->lost = true;
+    log_error("the GPU was reset, all GL contexts of this vGPU are lost");
+}
+
+static int submit(struct backend *b, uint32_t ctx_id, void *buf, size_t bytes)
+{
+    struct virgl *v = virgl_from_backend(b);
+    int r;
+
+    if (v->lost)
+        return -EIO;
+    if (!id_table_get(&v->contexts, ctx_id))
+        return -ENOENT;
+    if (bytes % 4 || bytes / 4 > INT32_MAX)
+        return -EINVAL;
+    r = virgl_renderer_submit_cmd(buf, (int)ctx_id, (int)(bytes / 4));
+    /* Also if it failed: what came before the wrong command is under way. */
+    virgl_note_work(v, ctx_id);
+    if (r != 0)
+        v->current = VIRGL_CURRENT_UNKNOWN;
+    check_lost(v);
+    return r != 0 || v->lost ? -EIO : 0;
+}
+
+/* GL fences are per GL context, so each that has new work gets one; the last of them is ours. */
+static int fence(struct backend *b, bool per_context, uint32_t ctx_id, uint32_t ring_idx,
+                 uint64_t fence_id)
+{
+    struct virgl *v = virgl_from_backend(b);
+    struct virgl_ctx *current = context_get(v, v->current), *ctx;
+    uint32_t pos = 0;
+
+    if (v->lost)
+        return -EIO;
+    if (!per_context)
+        ctx_id = ring_idx = 0;
+    if (v->dirty > (current && current->dirty)) {
+        /* Several: a rare case, so the common one has no list to keep. */
+        if (v->own.dirty && context_use(v, &v->own))
+            virgl_fences_create_marker(&v->fences);
+        note_covered(v, &v->own);
+        while ((ctx = id_table_next(&v->contexts, &pos))) {
+            if (ctx->dirty && context_use(v, ctx))
+                virgl_fences_create_marker(&v->fences);
+            note_covered(v, ctx);
+        }
+        return virgl_fences_create_idle(&v->fences, ctx_id, ring_idx, fence_id);
+    }
+    if (v->dirty == 0)
+        return virgl_fences_create_idle(&v->fences, ctx_id, ring_idx, fence_id);
+    note_covered(v, current);
+    return virgl_fences_create(&v->fences, ctx_id, ring_idx, fence_id);
+}
+
+static int event_fd(struct backend *b)
+{
+    return virgl_from_backend(b)->event_fd;
+}
+
+static void dispatch(struct backend *b)
+{
+    struct virgl *v = virgl_from_backend(b);
+
+    virgl_renderer_poll();
+    v->current = VIRGL_CURRENT_UNKNOWN;
+}
+
+/* ---- capsets --------------------------------------------------------------------------------- */
+
+static uint32_t capset_count(struct backend *b)
+{
+    return 2;
+}
+
+static int capset_info(struct backend *b, uint32_t index, uint32_t *ret_id,
+                       uint32_t *ret_max_version, uint32_t *ret_max_size)
+{
+    if (index > 1)
+        return -EINVAL;
+    *ret_id = index == 0 ? CAPSET_VIRGL : CAPSET_VIRGL2;
+    virgl_renderer_get_cap_set(*ret_id, ret_max_version, ret_max_size);
+    return 0;
+}
+
+static int capset(struct backend *b, uint32_t id, uint32_t version, void *buf, size_t size)
+{
+    struct virgl *v = virgl_from_backend(b);
+    uint32_t max_version, max_size;
+
+    if (id != CAPSET_VIRGL && id != CAPSET_VIRGL2)
+        return -EINVAL;
+    virgl_renderer_get_cap_set(id, &max_version, &max_size);
+    if (version > max_version || size < max_size)
+        return -EINVAL;
+    memset(buf, 0, size);
+    virgl_use_own_context(v);
+    virgl_renderer_fill_caps(id, version, buf);
+    return 0;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void destroy_contexts(struct virgl *v)
+{
+    struct virgl_ctx *ctx;
+    uint32_t pos = 0;
+
+    while ((ctx = id_table_next(&v->contexts, &pos)))
+        destroy_context(v, ctx);
+    id_table_finish(&v->contexts);
+}
+
+/* Waits until virglrenderer's thread has no fence left, so that cleanup can join it. */
+static bool drain(struct virgl *v)
+{
+    for (int waited_ms = 0; waited_ms < DRAIN_MS; waited_ms += 10) {
+        /* The thread may wait for us to look at queries. */
+        virgl_renderer_poll();
+        if (virgl_fences_idle(&v->fences))
+            return true;
+        virgl_fences_wait(&v->fences, 10);
+    }
+    return false;
+}
+
+static int start_virglrenderer(struct virgl *v, const char **ret_error)
+{
+    static const int flags = VIRGL_RENDERER_THREAD_SYNC | VIRGL_RENDERER_ASYNC_FENCE_CB;
+    struct epoll_event event = {.events = EPOLLIN};
+    int r;
+
+    virgl_set_log_callback(on_log, NULL, NULL);
+    r = virgl_renderer_init(v, flags, &v->callbacks);
+    if (r != 0 && !egl_gpu_gles(v->gpu) && egl_gpu_set_gles(v->gpu, true)) {
+        egl_gpu_destroy_context(v->gpu, TAKE_PTR(v->spare));
+        r = virgl_renderer_init(v, flags | VIRGL_RENDERER_USE_GLES, &v->callbacks);
+    }
+    egl_gpu_destroy_context(v->gpu, TAKE_PTR(v->spare));
+    if (r != 0) {
+        *ret_error = "virglrenderer does not start on this GPU (it needs OpenGL 3.1 or ES 3.0)";
+        return -ENODEV;
+    }
+    v->initialized = true;
+    v->current = VIRGL_CURRENT_UNKNOWN;
+    virgl_use_own_context(v);
+    event.data.fd = virgl_renderer_get_poll_fd();
+    if (event.data.fd < 0 || epoll_ctl(v->event_fd, EPOLL_CTL_ADD, event.data.fd, &event) < 0) {
+        *ret_error = "virglrenderer has no fence thread (is VIRGL_DISABLE_MT set?)";
+        return -ENODEV;
+    }
+    return egl_gpu_renderer_fits(v->gpu, ret_error) ? 0 : -ENODEV;
+}
+
+static void stop_virglrenderer(struct virgl *v)
+{
+    if (!v->initialized)
+        return;
+    virgl_fences_forget(&v->fences);
+    destroy_contexts(v);
+    virgl_resource_destroy_all(v);
+    if (drain(v))
+        virgl_renderer_cleanup(v);
+    else
+        log_warning("the GPU does not finish its work, virglrenderer is left as it is");
+    v->initialized = false;
+    v->current = VIRGL_CURRENT_UNKNOWN;
+    note_covered(v, &v->own);
+}
+
+static void virgl_destroy(struct backend *b)
+{
+    struct virgl *v = virgl_from_backend(b);
+
+    if (!b)
+        return;
+    stop_virglrenderer(v);
+    egl_gpu_close(v->gpu);
+    close_fd_p(&v->event_fd);
+    virgl_fences_finish(&v->fences);
+    instance = NULL;
+    free(v);
+}
+
+static int virgl_create(const struct backend_config *config, struct backend **ret,
+                        const char **ret_error)
+{
+    struct gpu_choice choice;
+    const char *why;
+    struct virgl *v;
+    int r;
+
+    if (instance) {
+        *ret_error = "virglrenderer is already in use by this process";
+        return -EBUSY;
+    }
+    r = gpu_choose(config->gpu, &choice, &why);
+    if (r < 0) {
+        *ret_error = why;
+        return r;
+    }
+    log_info("GPU %s: %s", choice.id, why);
+
+    v = calloc(1, sizeof(*v));
+    if (!v) {
+        *ret_error = "out of memory";
+        return -ENOMEM;
+    }
+    v->base.ops = &backend_virgl;
+    v->callbacks = (struct virgl_renderer_callbacks){
+        .version = CALLBACKS_VERSION,
+        .write_fence = on_fence,
+        .create_gl_context = on_create_context,
+        .destroy_gl_context = on_destroy_context,
+        .make_current = on_make_current,
+        .write_context_fence = on_context_fence,
+    };
+    virgl_fences_init(&v->fences, config->events, config->opaque);
+    id_table_init(&v->contexts);
+    id_table_init(&v->resources);
+    instance = v;
+
+    /* virglrenderer's own descriptor is another one after a restart. */
+    v->event_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (v->event_fd < 0) {
+        *ret_error = "no epoll descriptor";
+        r = -errno;
+    } else {
+        r = egl_gpu_open(choice.id, &v->gpu, ret_error);
+    }
+    if (r == 0)
+        r = start_virglrenderer(v, ret_error);
+    if (r < 0) {
+        virgl_destroy(&v->base);
+        return r;
+    }
+    snprintf(v->text, sizeof(v->text), "virgl on %s, OpenGL%s by %s (%s%s%s)", choice.id,
+             egl_gpu_gles(v->gpu) ? " ES" : "", egl_gpu_renderer(v->gpu), egl_gpu_platform(v->gpu),
+             egl_gpu_driver(v->gpu)[0] ? ", " : "", egl_gpu_driver(v->gpu));
+    *ret = &v->base;
+    return 0;
+}
+
+static void virgl_reset(struct backend *b)
+{
+    struct virgl *v = virgl_from_backend(b);
+    const char *error = NULL;
+
+    if (v->lost) {
+        /* New GL contexts are the way out of a GPU reset. */
+        stop_virglrenderer(v);
+        if (start_virglrenderer(v, &error) < 0)
+            log_error("the GPU does not come back: %s", error);
+        else
+            v->lost = false;
+        return;
+    }
+    /* Not virgl_renderer_reset(): it stops the fence thread for good. */
+    virgl_fences_forget(&v->fences);
+    destroy_contexts(v);
+    virgl_resource_destroy_all(v);
+    note_covered(v, &v->own);
+    /* Queries are gone with their contexts; lets a waiting fence thread go on. */
+    dispatch(b);
+}
+
+static const char *describe(struct backend *b)
+{
+    return virgl_from_backend(b)->text;
+}
+
+const struct backend_ops backend_virgl = {
+    .name = "virgl",
+    .has_3d = true,
+    .create = virgl_create,
+    .destroy = virgl_destroy,
+    .reset = virgl_reset,
+    .describe = describe,
+    .capset_count = capset_count,
+    .capset_info = capset_info,
+    .capset = capset,
+    .ctx_create = ctx_create,
+    .ctx_destroy = ctx_destroy,
+    .ctx_attach = ctx_attach,
+    .ctx_detach = ctx_detach,
+    .resource_create = virgl_resource_create,
+    .resource_destroy = virgl_resource_destroy,
+    .resource_back = virgl_resource_back,
+    .resource_unback = virgl_resource_unback,
+    .transfer_to_host = virgl_transfer_to_host,
+    .transfer_from_host = virgl_transfer_from_host,
+    .submit = submit,
+    .fence = fence,
+    .read_pixels = virgl_read_pixels,
+    .export_dmabuf = virgl_export_dmabuf,
+    .event_fd = event_fd,
+    .dispatch = dispatch,
+};

@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/renderer/egl_context.h"
+
+#include "mediator/base/util.h"
+
+#include <dlfcn.h>
+#include <epoxy/egl.h>
+#include <epoxy/gl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <gbm.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xf86drm.h>
+
+/* EGL_EXT_device_drm_render_node; libepoxy 1.5.10 is older. */
+#ifndef EGL_DRM_RENDER_NODE_FILE_EXT
+#define EGL_DRM_RENDER_NODE_FILE_EXT 0x3377
+#endif
+
+/* Far above any real machine; bounds the arrays below. */
+#define MAX_EGL_DEVICES 32
+
+struct egl_gpu {
+    char id[64];
+    char driver[32];
+    const char *platform;
+    bool software; /* promised by the id */
+    bool gles;
+    bool robust; /* contexts survive a GPU reset and tell of it */
+    bool can_export;
+    /* How a GPU reset is asked for; found with the first context, asked often. */
+    enum { RESET_UNKNOWN, RESET_NONE, RESET_CORE, RESET_KHR, RESET_ARB } reset_query;
+
+    int fd;                 /* owned, render node; -1 = none */
+    struct gbm_device *gbm; /* owned */
+    EGLDisplay display;     /* owned; EGL_NO_DISPLAY until initialised */
+    EGLConfig config;
+    EGLContext root; /* borrowed: the newest living context that is not shared */
+};
+
+/* Drivers have no other way to say that they run on the CPU than their name. */
+static const char *const software_renderers[] = {"llvmpipe", "softpipe", "swrast",
+                                                 "Software Rasterizer", "lavapipe"};
+
+static bool has_word(const char *list, const char *word)
+{
+    size_t len = strlen(word);
+
+    for (const char *at = list; at && (at = strstr(at, word)); at += len)
+        if ((at == list || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0'))
+            return true;
+    return false;
+}
+
+__attribute__((format(printf, 2, 3))) static int fail(const char **ret_error, const char *format,
+                                                      ...)
+{
+    char *text = NULL;
+    va_list args;
+
+    va_start(args, format);
+    if (vasprintf(&text, format, args) < 0)
+        text = NULL;
+    va_end(args);
+    *ret_error = text ? text : "out of memory";
+    return -ENODEV;
+}
+
+/* The platform of libEGL itself, not of a display: libepoxy aborts where there is no libEGL. */
+static const char *client_extensions(void)
+{
+    static void *library; /* held for the life of the process */
+
+    if (!library)
+        library = dlopen("libEGL.so.1", RTLD_LAZY | RTLD_LOCAL);
+    return library ? eglQueryString(EGL_NO_DISPLAY, EGL_EXTENSIONS) : NULL;
+}
+
+/*
+ * Which driver is used must follow from the id alone, not from what the caller's environment asks
+ * of Mesa.
+ */
+static void set_environment(bool software)
+{
+    static const char mesa[] = "/usr/share/glvnd/egl_vendor.d/50_mesa.json";
+
+    unsetenv("LIBGL_ALWAYS_SOFTWARE");
+    unsetenv("GALLIUM_DRIVER");
+    unsetenv("MESA_LOADER_DRIVER_OVERRIDE");
+    if (!software)
+        return;
+    /* The vendor-neutral libEGL would load every vendor's driver to list devices. Keep a
+     * proprietary one, and the device files that it opens, out of a process that draws on the CPU.
+     */
+    if (access(mesa, R_OK) == 0)
+        setenv("__EGL_VENDOR_LIBRARY_FILENAMES", mesa, 0);
+    /* llvmpipe of Mesa 26.1 answers these queries with uninitialised memory: pointers of ours that
+     * virglrenderer would forward to the guest. */
+    setenv("MESA_EXTENSION_OVERRIDE", "-GL_NVX_gpu_memory_info -GL_ATI_meminfo", 1);
+}
+
+static int query_devices(EGLDeviceEXT *devices)
+{
+    const char *extensions = client_extensions();
+    EGLint count = 0;
+
+    if (!has_word(extensions, "EGL_EXT_device_enumeration") &&
+        !has_word(extensions, "EGL_EXT_device_base"))
+        return -EOPNOTSUPP;
+    if (!eglQueryDevicesEXT(MAX_EGL_DEVICES, devices, &count) || count < 0)
+        return -EOPNOTSUPP;
+    return MIN(count, MAX_EGL_DEVICES);
+}
+
+static bool device_is_software(EGLDeviceEXT device)
+{
+    return has_word(eglQueryDeviceStringEXT(device, EGL_EXTENSIONS), "EGL_MESA_device_software");
+}
+
+static const char *device_render_node(EGLDeviceEXT device)
+{
+    const char *extensions = eglQueryDeviceStringEXT(device, EGL_EXTENSIONS);
+    const char *node = NULL;
+
+    if (has_word(extensions, "EGL_EXT_device_drm_render_node"))
+        node = eglQueryDeviceStringEXT(device, EGL_DRM_RENDER_NODE_FILE_EXT);
+    return node ? node : "";
+}
+
+int egl_gpu_devices(struct egl_gpu_device *ret_devices, int max)
+{
+    EGLDeviceEXT devices[MAX_EGL_DEVICES];
+    int count = query_devices(devices);
+
+    for (int i = 0; i < MIN(count, max); i++) {
+        ret_devices[i].software = device_is_software(devices[i]);
+        snprintf(ret_devices[i].render_node, sizeof(ret_devices[i].render_node), "%s",
+                 device_render_node(devices[i]));
+    }
+    return MIN(count, max);
+}
+
+/* The number after prefix, -1 if id is anything else. */
+static int id_number(const char *id, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    int number = 0;
+
+    if (strncmp(id, prefix, len) != 0 || !id[len] || strlen(id + len) > 4)
+        return -1;
+    for (const char *p = id + len; *p; p++) {
+        if (*p < '0' || *p > '9')
+            return -1;
+        number = number * 10 + (*p - '0');
+    }
+    return number;
+}
+
+bool egl_gpu_id_valid(const char *id)
+{
+    return strcmp(id, EGL_GPU_SOFTWARE) == 0 || id_number(id, EGL_GPU_NODE_PREFIX) >= 0 ||
+           id_number(id, EGL_GPU_DEVICE_PREFIX) >= 0;
+}
+
+/* Initialises gpu->display of a platform; on failure the display is EGL_NO_DISPLAY again. */
+static bool initialize(struct egl_gpu *gpu, const char *platform, EGLenum platform_enum,
+                       void *native)
+{
+    if (has_word(client_extensions(), "EGL_EXT_platform_base"))
+        gpu->display = eglGetPlatformDisplayEXT(platform_enum, native, NULL);
+    if (gpu->display == EGL_NO_DISPLAY)
+        return false;
+    if (!eglInitialize(gpu->display, NULL, NULL)) {
+        gpu->display = EGL_NO_DISPLAY;
+        return false;
+    }
+    gpu->platform = platform;
+    return true;
+}
+
+static bool initialize_device(struct egl_gpu *gpu, EGLDeviceEXT device)
+{
+    return has_word(client_extensions(), "EGL_EXT_platform_device") &&
+           initialize(gpu, "device", EGL_PLATFORM_DEVICE_EXT, device);
+}
+
+static int open_software(struct egl_gpu *gpu, const char **ret_error)
+{
+    EGLDeviceEXT devices[MAX_EGL_DEVICES];
+    int count = query_devices(devices);
+
+    /* A device that says it is software can't be anything else, whatever GPUs there are. */
+    for (int i = 0; i < count; i++)
+        if (device_is_software(devices[i]) && initialize_device(gpu, devices[i]))
+            return 0;
+    setenv("LIBGL_ALWAYS_SOFTWARE", "1", 1);
+    if (has_word(client_extensions(), "EGL_MESA_platform_surfaceless") &&
+        initialize(gpu, "surfaceless", EGL_PLATFORM_SURFACELESS_MESA, EGL_DEFAULT_DISPLAY))
+        return 0;
+    return fail(ret_error, "there is no software EGL (Mesa with llvmpipe) on this machine");
+}
+
+static int open_node(struct egl_gpu *gpu, const char **ret_error)
+{
+    EGLDeviceEXT devices[MAX_EGL_DEVICES];
+    drmVersion *version;
+    int count;
+
+    gpu->fd = open(gpu->id, O_RDWR | O_CLOEXEC | O_NOCTTY);
+    if (gpu->fd < 0)
+        return fail(ret_error, "can't open %s: %s", gpu->id, strerror(errno));
+    if (drmGetNodeTypeFromFd(gpu->fd) != DRM_NODE_RENDER)
+        return fail(ret_error, "%s is no DRM render node", gpu->id);
+    version = drmGetVersion(gpu->fd);
+    if (version) {
+        snprintf(gpu->driver, sizeof(gpu->driver), "%.*s", version->name_len, version->name);
+        drmFreeVersion(version);
+    }
+
+    gpu->gbm = gbm_create_device(gpu->fd);
+    if (gpu->gbm && has_word(client_extensions(), "EGL_KHR_platform_gbm") &&
+        initialize(gpu, "gbm", EGL_PLATFORM_GBM_KHR, gpu->gbm))
+        return 0;
+    /* A driver without GBM: NVIDIA's before 495, or where its GBM library is not installed. */
+    count = query_devices(devices);
+    for (int i = 0; i < count; i++)
+        if (strcmp(device_render_node(devices[i]), gpu->id) == 0 &&
+            initialize_device(gpu, devices[i]))
+            return 0;
+    return fail(ret_error, "no EGL driver works on %s (%s): neither GBM nor the device platform",
+                gpu->id, gpu->driver[0] ? gpu->driver : "unknown driver");
+}
+
+static int open_device(struct egl_gpu *gpu, const char **ret_error)
+{
+    EGLDeviceEXT devices[MAX_EGL_DEVICES];
+    int count = query_devices(devices), index = id_number(gpu->id, EGL_GPU_DEVICE_PREFIX);
+
+    if (count < 0)
+        return fail(ret_error, "EGL is missing or can't list devices");
+    if (index >= count)
+        return fail(ret_error, "there is no EGL device %d, EGL has %d", index, count);
+    if (!initialize_device(gpu, devices[index]))
+        return fail(ret_error, "EGL device %d can't be initialised", index);
+    return 0;
+}
+
+static int check_display(struct egl_gpu *gpu, const char **ret_error)
+{
+    const char *extensions = eglQueryString(gpu->display, EGL_EXTENSIONS);
+    bool v15 = epoxy_egl_version(gpu->display) >= 15;
+
+    if (!has_word(extensions, "EGL_KHR_surfaceless_context"))
+        return fail(ret_error, "EGL on %s lacks EGL_KHR_surfaceless_context", gpu->id);
+    if (!v15 && !has_word(extensions, "EGL_KHR_create_context"))
+        return fail(ret_error, "EGL on %s lacks EGL_KHR_create_context", gpu->id);
+    if (!egl_gpu_set_gles(gpu, false) && !egl_gpu_set_gles(gpu, true))
+        return fail(ret_error, "EGL on %s has neither OpenGL nor OpenGL ES 3", gpu->id);
+    /* The names of EGL 1.5; what 1.4 has differs between OpenGL and OpenGL ES. */
+    gpu->robust = v15;
+    gpu->can_export = has_word(extensions, "EGL_MESA_image_dma_buf_export") &&
+                      has_word(extensions, "EGL_KHR_gl_texture_2D_image");
+    if (!gpu->driver[0] && has_word(extensions, "EGL_MESA_query_driver")) {
+        /* Not through libepoxy, which looks for extensions in the current display alone. */
+        PFNEGLGETDISPLAYDRIVERNAMEPROC name =
+            (PFNEGLGETDISPLAYDRIVERNAMEPROC)eglGetProcAddress("eglGetDisplayDriverName");
+        const char *text = name ? name(gpu->display) : NULL;
+        snprintf(gpu->driver, sizeof(gpu->driver), "%s", text ? text : "");
+    }
+    return 0;
+}
+
+int egl_gpu_open(const char *id, struct egl_gpu **ret, const char **ret_error)
+{
+    struct egl_gpu *gpu;
+    int r;
+
+    if (!egl_gpu_id_valid(id)) {
+        fail(ret_error, "\"%s\" is no GPU: it is software, /dev/dri/renderDN or egl:N", id);
+        return -EINVAL;
+    }
+    gpu = calloc(1, sizeof(*gpu));
+    if (!gpu) {
+        *ret_error = "out of memory";
+        return -ENOMEM;
+    }
+    gpu->fd = -1;
+    gpu->display = EGL_NO_DISPLAY;
+    gpu->platform = "none";
+    gpu->software = strcmp(id, EGL_GPU_SOFTWARE) == 0;
+    snprintf(gpu->id, sizeof(gpu->id), "%s", id);
+
+    set_environment(gpu->software);
+    if (!client_extensions())
+        r = fail(ret_error, "EGL (libEGL.so.1) is not installed");
+    else if (gpu->software)
+        r = open_software(gpu, ret_error);
+    else if (strncmp(id, EGL_GPU_DEVICE_PREFIX, strlen(EGL_GPU_DEVICE_PREFIX)) == 0)
+        r = open_device(gpu, ret_error);
+    else
+        r = open_node(gpu, ret_error);
+    if (r == 0)
+        r = check_display(gpu, ret_error);
+    if (r < 0) {
+        egl_gpu_close(gpu);
+        return r;
+    }
+    *ret = gpu;
+    return 0;
+}
+
+void egl_gpu_close(struct egl_gpu *gpu)
+{
+    if (!gpu)
+        return;
+    if (gpu->display != EGL_NO_DISPLAY) {
+        egl_gpu_make_current(gpu, NULL);
+        eglTerminate(gpu->display);
+        eglReleaseThread();
+    }
+    if (gpu->gbm)
+        gbm_device_destroy(gpu->gbm);
+    close_fd_p(&gpu->fd);
+    free(gpu);
+}
+
+const char *egl_gpu_platform(const struct egl_gpu *gpu)
+{
+    return gpu->platform;
+}
+
+const char *egl_gpu_driver(const struct egl_gpu *gpu)
+{
+    return gpu->driver;
+}
+
+bool egl_gpu_gles(const struct egl_gpu *gpu)
+{
+    return gpu->gles;
+}
+
+bool egl_gpu_set_gles(struct egl_gpu *gpu, bool gles)
+{
+    const char *extensions = eglQueryString(gpu->display, EGL_EXTENSIONS);
+    EGLint attributes[] = {EGL_SURFACE_TYPE, 0, EGL_RENDERABLE_TYPE,
+                           gles ? EGL_OPENGL_ES3_BIT : EGL_OPENGL_BIT, EGL_NONE};
+    EGLConfig config = EGL_NO_CONFIG_KHR;
+    EGLint count = 0;
+
+    if (!eglBindAPI(gles ? EGL_OPENGL_ES_API : EGL_OPENGL_API))
+        return false;
+    if (!has_word(extensions, "EGL_KHR_no_config_context") &&
+        !has_word(extensions, "EGL_MESA_configless_context") &&
+        (!eglChooseConfig(gpu->display, attributes, &config, 1, &count) || count < 1))
+        return false;
+    gpu->gles = gles;
+    gpu->config = config;
+    return true;
+}
+
+static EGLContext create(struct egl_gpu *gpu, int major, int minor, bool shared, bool compat)
+{
+    EGLint attributes[16];
+    int n = 0;
+
+    attributes[n++] = EGL_CONTEXT_MAJOR_VERSION;
+    attributes[n++] = major;
+    attributes[n++] = EGL_CONTEXT_MINOR_VERSION;
+    attributes[n++] = minor;
+    if (!gpu->gles) {
+        attributes[n++] = EGL_CONTEXT_OPENGL_PROFILE_MASK;
+        attributes[n++] = compat ? EGL_CONTEXT_OPENGL_COMPATIBILITY_PROFILE_BIT
+                                 : EGL_CONTEXT_OPENGL_CORE_PROFILE_BIT;
+    }
+    if (gpu->robust) {
+        /* A guest's indices are kept inside its own buffers, and a GPU reset is told instead of
+         * ending the process. */
+        attributes[n++] = EGL_CONTEXT_OPENGL_ROBUST_ACCESS;
+        attributes[n++] = EGL_TRUE;
+        attributes[n++] = EGL_CONTEXT_OPENGL_RESET_NOTIFICATION_STRATEGY;
+        attributes[n++] = EGL_LOSE_CONTEXT_ON_RESET;
+    }
+    attributes[n] = EGL_NONE;
+    return eglCreateContext(gpu->display, gpu->config, shared ? gpu->root : EGL_NO_CONTEXT,
+                            attributes);
+}
+
+void *egl_gpu_create_context(struct egl_gpu *gpu, int major, int minor, bool shared, bool compat)
+{
+    EGLContext context;
+
+    eglBindAPI(gpu->gles ? EGL_OPENGL_ES_API : EGL_OPENGL_API);
+    context = create(gpu, major, minor, shared, compat);
+    if (context == EGL_NO_CONTEXT && gpu->robust && gpu->root == EGL_NO_CONTEXT) {
+        /* Contexts that share must agree, so this is decided with the first. */
+        gpu->robust = false;
+        context = create(gpu, major, minor, shared, compat);
+        gpu->robust = context == EGL_NO_CONTEXT;
+    }
+    if (context != EGL_NO_CONTEXT && !shared)
+        gpu->root = context;
+    return context;
+}
+
+void egl_gpu_destroy_context(struct egl_gpu *gpu, void *context)
+{
+    if (!context)
+        return;
+    if (gpu->root == context)
+        gpu->root = EGL_NO_CONTEXT;
+    eglDestroyContext(gpu->display, context);
+}
+
+int egl_gpu_make_current(struct egl_gpu *gpu, void *context)
+{
+    /* The API is bound per thread, and "none current" is per API. */
+    eglBindAPI(gpu->gles ? EGL_OPENGL_ES_API : EGL_OPENGL_API);
+    return eglMakeCurrent(gpu->display, EGL_NO_SURFACE, EGL_NO_SURFACE, context) ? 0 : -EIO;
+}
+
+const char *egl_gpu_renderer(const struct egl_gpu *gpu)
+{
+    const char *name = (const char *)glGetString(GL_RENDERER);
+
+    return name ? name : "";
+}
+
+bool egl_gpu_renderer_fits(const struct egl_gpu *gpu, const char **ret_error)
+{
+    const char *name = egl_gpu_renderer(gpu);
+    bool software = false;
+
+    for (size_t i = 0; i < ARRAY_SIZE(software_renderers); i++)
+        software |= strstr(name, software_renderers[i]) != NULL;
+    if (software == gpu->software)
+        return true;
+    if (software)
+        fail(ret_error, "%s has no hardware driver here, Mesa would draw in software (%s)", gpu->id,
+             name);
+    else
+        fail(ret_error, "software was asked for, but EGL gives \"%s\"", name);
+    return false;
+}
+
+bool egl_gpu_lost(struct egl_gpu *gpu)
+{
+    if (gpu->reset_query == RESET_UNKNOWN) {
+        if (!gpu->robust)
+            gpu->reset_query = RESET_NONE;
+        else if (!gpu->gles && epoxy_gl_version() >= 45)
+            gpu->reset_query = RESET_CORE;
+        else if (epoxy_has_gl_extension("GL_KHR_robustness"))
+            gpu->reset_query = RESET_KHR;
+        else if (epoxy_has_gl_extension("GL_ARB_robustness"))
+            gpu->reset_query = RESET_ARB;
+        else
+            gpu->reset_query = RESET_NONE;
+    }
+    switch (gpu->reset_query) {
+    case RESET_CORE:
+        return glGetGraphicsResetStatus() != GL_NO_ERROR;
+    case RESET_KHR:
+        return glGetGraphicsResetStatusKHR() != GL_NO_ERROR;
+    case RESET_ARB:
+        return glGetGraphicsResetStatusARB() != GL_NO_ERROR;
+    default:
+        return false;
+    }
+}
+
+int egl_gpu_export_texture(struct egl_gpu *gpu, uint32_t texture, struct backend_dmabuf *ret)
+{
+    EGLuint64KHR modifier = 0;
+    EGLint stride = 0, offset = 0;
+    int fourcc = 0, planes = 0, fd = -1;
+    EGLImageKHR image;
+
+    if (!gpu->can_export)
+        return -EOPNOTSUPP;
+    image = eglCreateImageKHR(gpu->display, eglGetCurrentContext(), EGL_GL_TEXTURE_2D_KHR,
+                              (EGLClientBuffer)(uintptr_t)texture, NULL);
+    if (image == EGL_NO_IMAGE_KHR)
+        return -EOPNOTSUPP;
+    if (!eglExportDMABUFImageQueryMESA(gpu->display, image, &fourcc, &planes, &modifier) ||
+        planes != 1 || !eglExportDMABUFImageMESA(gpu->display, image, &fd, &stride, &offset) ||
+        fd < 0) {
+        eglDestroyImageKHR(gpu->display, image);
+        return -EOPNOTSUPP;
+    }
+    eglDestroyImageKHR(gpu->display, image);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    ret->fd = fd;
+    ret->stride = (uint32_t)stride;
+    ret->offset = (uint32_t)offset;
+    ret->fourcc = (uint32_t)fourcc;
+    ret->modifier = modifier;
+    return 0;
+}
