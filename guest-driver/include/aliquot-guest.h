@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libaliquot-guest: a vGPU for a process, without a virtual machine.
+ *
+ * The library is a virtio-gpu driver in user space. It connects to a vGPU's socket (aliquotd's, or
+ * a stand-alone aliquot-renderer's) as a vhost-user front-end, with a memfd of its own in the part
+ * of guest memory, and offers what a kernel driver offers to Mesa: capsets, contexts, resources
+ * with backing in shared memory, transfers, command submission and fences. It neither knows nor
+ * produces virgl or Venus commands; that is the caller's job.
+ *
+ * Rules for all calls
+ *
+ * Errors. Calls return 0 or a negative errno and never exit, abort, print or raise SIGPIPE.
+ *   `ret_` parameters are untouched on failure. Each call names its own errors; all of them can
+ *   also fail with
+ *     -ECONNRESET  the vGPU is lost: the server closed the connection or died. For ever; so are
+ *     -EPROTO      … the server broke the protocol (aliquot_last_error() says how),
+ *     -EOWNERDEAD  this process is a fork of the one that opened the vGPU: only the destroy, unref
+ *                  and close calls do anything there, and they release the child's copies alone,
+ *     -ETIMEDOUT   the vGPU's time-out passed (below). The vGPU is not lost, the command may still
+ *                  be executed later.
+ * Errors of the device. Its answers are mapped so: out of memory -ENOMEM, unknown resource -ENOENT,
+ *   unknown context -ENXIO, unknown scan-out or bad parameter -EINVAL, unspecified -EIO.
+ *   Creating a resource, attaching, detaching and destroying do not wait for the device's answer;
+ *   nor do transfers and submits. What fails there is found in the fence, if one was asked for, and
+ *   otherwise counted in aliquot_info.errors and described by aliquot_last_error().
+ *   The device executes commands in the order in which they were sent.
+ * Time. No call waits for the server longer than the vGPU's time-out
+ * (aliquot_open_args.timeout_ms), or its own parameter where it has one. Sending waits only when
+ * the ring or the shared memory is full. When the server goes away all waiting calls return at
+ * once; a call that does not wait may not notice yet. Threads. All calls on one vGPU and its
+ * objects may come from any thread at any time, with the usual exception: nobody may be using what
+ * is being destroyed or closed. A thread that waits takes the device's notification itself; the
+ * library has a thread of its own only while a descriptor from aliquot_fence_fd() belongs to a
+ * fence that is not done. Descriptors that the library makes are close-on-exec.
+ */
+#ifndef ALIQUOT_GUEST_H
+#define ALIQUOT_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ALIQUOT_EXPORT __attribute__((visibility("default")))
+
+struct aliquot_vgpu;     /* a connection: what a guest sees as one GPU */
+struct aliquot_context;  /* a rendering context on it */
+struct aliquot_resource; /* a texture or buffer on it, with its backing */
+struct aliquot_fence;    /* the completion of a command, reference-counted */
+
+/* ---- opening and closing -------------------------------------------------------------------- */
+
+#define ALIQUOT_MEMORY_DEFAULT_BYTES (256ull << 20)
+#define ALIQUOT_MEMORY_MIN_BYTES (2ull << 20)
+#define ALIQUOT_MEMORY_MAX_BYTES (64ull << 30)
+#define ALIQUOT_TIMEOUT_DEFAULT_MS 10000
+
+/* Zero it, then set what you need: 0 and NULL mean the default. */
+struct aliquot_open_args {
+    const char *path; /* socket to connect to */
+    /* A connected SOCK_STREAM socket, used when path is NULL. It is consumed on success only. */
+    int fd;
+    uint32_t timeout_ms; /* of every wait; default ALIQUOT_TIMEOUT_DEFAULT_MS */
+    /* Shared memory for backing and commands, rounded up to a page. Pages cost nothing until they
+     * are used. Default ALIQUOT_MEMORY_DEFAULT_BYTES. */
+    uint64_t memory_bytes;
+    char *error; /* receives one line about a failed aliquot_open(), NUL-terminated */
+    size_t error_size;
+    uint64_t reserved[4]; /* must be 0 */
+};
+
+/*
+ * Connects, negotiates and starts the vGPU. The caller owns *ret until aliquot_close().
+ *   -EINVAL    arguments: no path and fd negative, memory_bytes out of range, reserved not 0
+ *   -ENOENT, -ECONNREFUSED, -EACCES, … of connect(2)
+ *   -EPROTO    the other side does not speak vhost-user, or not well
+ *   -EPROTONOSUPPORT it lacks a feature we can't do without
+ *   -ECONNRESET the other side hung up, which is also how it refuses
+ *   -ETIMEDOUT, -ENOMEM, -EMFILE, …
+ */
+ALIQUOT_EXPORT int aliquot_open(const struct aliquot_open_args *args, struct aliquot_vgpu **ret);
+
+/*
+ * Closes the connection; the server drops all that was made on it. Contexts and resources of the
+ * vGPU are freed, their backing is unmapped: do not use them any more. Fences stay yours: those not
+ * done are lost (-ECONNRESET, also for threads that wait for them now), and are released with
+ * aliquot_fence_unref() as always. NULL is fine.
+ */
+ALIQUOT_EXPORT void aliquot_close(struct aliquot_vgpu *vgpu);
+
+/* ---- asking --------------------------------------------------------------------------------- */
+
+struct aliquot_info {
+    uint64_t features; /* negotiated virtio feature bits, as masks: bit VIRTIO_GPU_F_VIRGL, … */
+    uint32_t num_scanouts;
+    uint32_t num_capsets;
+    uint64_t memory_bytes;      /* of shared memory for backing and large submits */
+    uint64_t memory_free_bytes; /* of it now */
+    uint64_t errors;            /* commands that failed with nobody waiting */
+    uint64_t in_flight;         /* commands that the device has not answered */
+};
+ALIQUOT_EXPORT int aliquot_get_info(struct aliquot_vgpu *vgpu, struct aliquot_info *ret);
+
+struct aliquot_capset_info {
+    uint32_t id;
+    uint32_t max_version;
+    uint32_t max_bytes;
+};
+
+/* What capset number index (0 … num_capsets - 1) is. -EINVAL: no such index. A round trip. */
+ALIQUOT_EXPORT int aliquot_capset_info(struct aliquot_vgpu *vgpu, uint32_t index,
+                                       struct aliquot_capset_info *ret);
+
+/*
+ * Reads capset id in the given version into buf, at most size bytes; *ret_bytes (if not NULL) is
+ * what the device has sent, at most size. -EINVAL: unknown id or version, or size 0 or over 1 MiB.
+ * A round trip.
+ */
+ALIQUOT_EXPORT int aliquot_capset(struct aliquot_vgpu *vgpu, uint32_t id, uint32_t version,
+                                  void *buf, size_t size, size_t *ret_bytes);
+
+/*
+ * Waits until the device has taken up all commands sent before, by one round trip of a command that
+ * does nothing. It does not wait for the GPU: that is what fences are for. After it
+ * aliquot_info.errors tells of all earlier commands that had no fence.
+ */
+ALIQUOT_EXPORT int aliquot_sync(struct aliquot_vgpu *vgpu);
+
+/*
+ * Copies the last error's text ("SUBMIT_3D: ERR_INVALID_PARAMETER") to buf, cut to size and
+ * NUL-terminated; "" if there was none. Returns the length of the whole text, or -EOWNERDEAD. Works
+ * on a lost vGPU.
+ */
+ALIQUOT_EXPORT int aliquot_last_error(struct aliquot_vgpu *vgpu, char *buf, size_t size);
+
+/* ---- contexts ------------------------------------------------------------------------------- */
+
+/*
+ * Makes a rendering context. capset_id says for which API (2 = virgl2, 4 = Venus); 0 is the
+ * device's default, virgl. name is for the operator's eyes, cut to 63 bytes; NULL = the program's.
+ * A round trip. -EOPNOTSUPP: the vGPU has no 3D; -EINVAL: no such capset.
+ */
+ALIQUOT_EXPORT int aliquot_context_create(struct aliquot_vgpu *vgpu, uint32_t capset_id,
+                                          const char *name, struct aliquot_context **ret);
+/* NULL is fine. */
+ALIQUOT_EXPORT void aliquot_context_destroy(struct aliquot_context *context);
+/* The number the device knows it by. */
+ALIQUOT_EXPORT uint32_t aliquot_context_id(const struct aliquot_context *context);
+
+/* Lets commands of the context use the resource (or no longer). Not waited for. */
+ALIQUOT_EXPORT int aliquot_context_attach(struct aliquot_context *context,
+                                          struct aliquot_resource *resource);
+ALIQUOT_EXPORT int aliquot_context_detach(struct aliquot_context *context,
+                                          struct aliquot_resource *resource);
+
+/* ---- resources ------------------------------------------------------------------------------ */
+
+/* As RESOURCE_CREATE_3D has it; targets, formats and bind flags are virgl's numbers. */
+struct aliquot_resource_args {
+    uint32_t target, format, bind;
+    uint32_t width, height, depth, array_size;
+    uint32_t last_level, nr_samples, flags;
+    uint64_t backing_bytes; /* of shared memory; 0 = no backing, no transfers */
+};
+
+/*
+ * Makes a resource and, with backing_bytes, its backing: page-aligned, mapped
+ * (aliquot_resource_map()), its contents undefined, shared with the device, so that nothing is
+ * copied but by transfers. Does not wait for the device: see aliquot_resource_wait().
+ *   -ENOMEM  shared memory is used up (after waiting for commands in flight to free some)
+ *   -EINVAL  backing_bytes over the vGPU's memory or 4 GiB - 1
+ *   -EOPNOTSUPP the vGPU has no 3D (create_3d)
+ * create_2d is for devices without 3D: format is a VIRTIO_GPU_FORMAT, the backing is
+ * width × height × 4 bytes.
+ */
+ALIQUOT_EXPORT int aliquot_resource_create_3d(struct aliquot_vgpu *vgpu,
+                                              const struct aliquot_resource_args *args,
+                                              struct aliquot_resource **ret);
+ALIQUOT_EXPORT int aliquot_resource_create_2d(struct aliquot_vgpu *vgpu, uint32_t format,
+                                              uint32_t width, uint32_t height,
+                                              struct aliquot_resource **ret);
+
+/*
+ * Waits until the device has answered the creation: 0, or its error. For those who want to know
+ * before they use the resource.
+ */
+ALIQUOT_EXPORT int aliquot_resource_wait(struct aliquot_resource *resource);
+
+/* Gives the resource up. The backing's memory is used again when the device has let go of it;
+ * do not touch it any more. Commands sent before still see the resource. NULL is fine. */
+ALIQUOT_EXPORT void aliquot_resource_destroy(struct aliquot_resource *resource);
+
+/* The number that commands name it by. */
+ALIQUOT_EXPORT uint32_t aliquot_resource_id(const struct aliquot_resource *resource);
+/* The backing: valid until the resource is destroyed or the vGPU closed, whether or not the vGPU is
+ * lost meanwhile. NULL if it has none. The device may change it at any time. */
+ALIQUOT_EXPORT void *aliquot_resource_map(struct aliquot_resource *resource, size_t *ret_bytes);
+
+/* ---- transfers and submission --------------------------------------------------------------- */
+
+struct aliquot_box {
+    uint32_t x, y, z;
+    uint32_t w, h, d; /* texels; for buffers x and w are bytes, the others 0 and 1 */
+};
+
+/* A part of a resource, and where it lies in the backing. */
+struct aliquot_transfer {
+    struct aliquot_box box;
+    uint32_t level;
+    uint32_t stride, layer_stride; /* bytes; 0 = tight */
+    uint64_t offset;               /* bytes into the backing */
+};
+
+/*
+ * Copies between backing and resource. context may be NULL (for 2D resources it must be, and only
+ * to_host is possible there, -EOPNOTSUPP otherwise). With ret_fence the transfer gets a fence,
+ * which the caller owns; from_host is of use only with one. Does not wait for the copy.
+ *   -EINVAL  offset outside of the backing, context and resource of different vGPUs, no backing
+ *   the error of the resource's creation, if the device has refused it
+ */
+ALIQUOT_EXPORT int aliquot_transfer_to_host(struct aliquot_context *context,
+                                            struct aliquot_resource *resource,
+                                            const struct aliquot_transfer *transfer,
+                                            struct aliquot_fence **ret_fence);
+ALIQUOT_EXPORT int aliquot_transfer_from_host(struct aliquot_context *context,
+                                              struct aliquot_resource *resource,
+                                              const struct aliquot_transfer *transfer,
+                                              struct aliquot_fence **ret_fence);
+
+#define ALIQUOT_RING_NONE (-1)
+
+/*
+ * Submits commands (virgl words, Venus commands). They are copied, so the caller has its buffer
+ * back at once. With ret_fence: done when the GPU has finished with them. ring_idx is the timeline
+ * of the context on which the fence lies, or ALIQUOT_RING_NONE for the vGPU's common one.
+ *   -EINVAL  bytes is 0 or no multiple of 4, ring_idx over 63, or one given where CONTEXT_INIT was
+ *            not negotiated
+ *   -EMSGSIZE more than the shared memory could ever hold
+ *   -ENOMEM  no room now, and none came free
+ */
+ALIQUOT_EXPORT int aliquot_submit(struct aliquot_context *context, const void *commands,
+                                  size_t bytes, int ring_idx, struct aliquot_fence **ret_fence);
+
+/* ---- fences --------------------------------------------------------------------------------- */
+
+/* Wait as long as the vGPU's time-out says. */
+#define ALIQUOT_TIMEOUT_DEFAULT_NS (-1ll)
+
+/*
+ * Waits for at most timeout_ns (0 = only look). Returns 0 when the work is done, the device's error
+ * if it refused the command, -ECONNRESET or -EPROTO if the vGPU was lost first, -ETIMEDOUT.
+ */
+ALIQUOT_EXPORT int aliquot_fence_wait(struct aliquot_fence *fence, int64_t timeout_ns);
+
+/* Waits as long as the vGPU's time-out says, and unrefs the fence whatever the result. */
+ALIQUOT_EXPORT int aliquot_fence_finish(struct aliquot_fence *fence);
+
+/*
+ * A descriptor that becomes readable (poll(2)), and stays so, when the fence is done or lost;
+ * aliquot_fence_wait(fence, 0) then says which. The caller closes it; it outlives the fence.
+ * Returns it, or -EMFILE, -ENFILE, -ENOMEM, -EAGAIN (no thread to be had).
+ */
+ALIQUOT_EXPORT int aliquot_fence_fd(struct aliquot_fence *fence);
+
+ALIQUOT_EXPORT struct aliquot_fence *aliquot_fence_ref(struct aliquot_fence *fence);
+/* NULL is fine. A fence that nobody holds is not cancelled, just not heard of. */
+ALIQUOT_EXPORT void aliquot_fence_unref(struct aliquot_fence *fence);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
