@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/daemon/config.h"
+
+#include "mediator/base/util.h"
+#include "mediator/daemon/config_key.h"
+#include "mediator/daemon/config_value.h"
+#include "mediator/daemon/error_text.h"
+
+#include <string.h>
+
+#define VGPUS_ON_DEMAND_DEFAULT 64
+
+int config_set(struct config *c, const char *key, const char *value, const char *where,
+               char **ret_error)
+{
+    return config_key_set(c, &c->defaults, CONFIG_SECTION_ALIQUOT, key, value, NULL, where,
+                          ret_error);
+}
+
+static const struct vgpu_config vgpu_config_unset = {.scanouts = -1};
+
+void config_init(struct config *c)
+{
+    *c = (struct config){
+        .on_demand = true,
+        .max_vgpus = VGPUS_ON_DEMAND_DEFAULT,
+        .socket_mode = (mode_t)-1,
+        .socket_group = (gid_t)-1,
+        .defaults = vgpu_config_unset,
+    };
+}
+
+void config_destroy(struct config *c)
+{
+    for (size_t i = 0; i < c->n_vgpus; i++)
+        free(c->vgpus[i].gpu);
+    free(c->vgpus);
+    free(c->defaults.gpu);
+    free(c->socket_dir);
+    peer_policy_destroy(&c->peers);
+    *c = (struct config){0};
+}
+
+struct vgpu_config *config_find_vgpu(struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->n_vgpus; i++) {
+        if (!strcmp(c->vgpus[i].name, name))
+            return &c->vgpus[i];
+    }
+    return NULL;
+}
+
+int config_add_vgpu(struct config *c, const char *name, const char *where, char **ret_error)
+{
+    if (!vgpu_name_valid(name))
+        return error_text(ret_error, -EINVAL,
+                          "%s: '%s' is no name for a vGPU; allowed: 1 to %d of A-Z a-z 0-9 . _ -, "
+                          "the first a letter or digit",
+                          where, name, VGPU_NAME_MAX);
+    if (!strcmp(name, "aliquot") || vgpu_name_on_demand(name))
+        return error_text(ret_error, -EINVAL, "%s: the name '%s' is kept for vGPUs made on demand",
+                          where, name);
+    if (config_find_vgpu(c, name))
+        return error_text(ret_error, -EEXIST, "%s: vGPU '%s' is configured already", where, name);
+    if (c->n_vgpus >= CONFIG_VGPUS_MAX)
+        return error_text(ret_error, -E2BIG, "%s: more than %d vGPUs", where, CONFIG_VGPUS_MAX);
+
+    struct vgpu_config *vgpus = reallocarray(c->vgpus, c->n_vgpus + 1, sizeof(*vgpus));
+    if (!vgpus)
+        return error_text(ret_error, -ENOMEM, "%s: %s", where, strerror(ENOMEM));
+    c->vgpus = vgpus;
+    struct vgpu_config *v = &vgpus[c->n_vgpus++];
+    *v = vgpu_config_unset;
+    snprintf(v->name, sizeof(v->name), "%s", name);
+    return 0;
+}
+
+/* Settings of the second fill what the first leaves open. */
+static int inherit(struct vgpu_config *v, const struct vgpu_config *defaults)
+{
+    if (!v->gpu) {
+        v->gpu = strdup(defaults->gpu);
+        if (!v->gpu)
+            return -ENOMEM;
+    }
+    if (!v->backend)
+        v->backend = defaults->backend;
+    if (v->scanouts < 0)
+        v->scanouts = defaults->scanouts;
+    if (v->width == 0) {
+        v->width = defaults->width;
+        v->height = defaults->height;
+    }
+    if (v->max_memory_bytes == 0)
+        v->max_memory_bytes = defaults->max_memory_bytes;
+    return 0;
+}
+
+static int default_socket_dir(char **ret, char **ret_error)
+{
+    char *dir = NULL;
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    if (geteuid() == 0)
+        dir = strdup("/run/aliquot");
+    else if (!runtime || *runtime != '/')
+        return error_text(ret_error, -EINVAL,
+                          "no place for the sockets: XDG_RUNTIME_DIR is not set; "
+                          "give one with --socket-dir DIR");
+    else if (asprintf(&dir, "%s/aliquot", runtime) < 0)
+        dir = NULL;
+    if (!dir)
+        return error_text(ret_error, -ENOMEM, "%s", strerror(ENOMEM));
+    *ret = dir;
+    return 0;
+}
+
+int config_finish(struct config *c, char **ret_error)
+{
+    char *built_in_gpu = "auto"; /* only read */
+    const struct vgpu_config built_in = {
+        .gpu = built_in_gpu, .backend = "virgl", .scanouts = 1, .width = 1280, .height = 800};
+
+    if (!c->socket_dir) {
+        int r = default_socket_dir(&c->socket_dir, ret_error);
+        if (r < 0)
+            return r;
+    }
+    /* With a list of who may come in, that list decides and the mode must not stand in its way. */
+    if (c->socket_mode == (mode_t)-1)
+        c->socket_mode = c->peers.n_uids || c->peers.n_gids ? 0666 : 0660;
+
+    int r = inherit(&c->defaults, &built_in);
+    for (size_t i = 0; i < c->n_vgpus && r == 0; i++)
+        r = inherit(&c->vgpus[i], &c->defaults);
+    if (r < 0)
+        return error_text(ret_error, r, "%s", strerror(-r));
+    return 0;
+}

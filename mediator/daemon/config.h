@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the operator asks for: the settings of aliquotd and of each configured vGPU, from an INI
+ * file and the command line. One table of keys serves both, so that a value is checked and a
+ * mistake explained in one way. Used by the daemon at its start; nothing here touches the system
+ * but to read the file and to look up names of users and groups.
+ *
+ * Functions that take ret_error set it, on failure only, to a sentence for the operator that the
+ * caller frees (NULL if memory is short).
+ */
+#ifndef ALIQUOT_DAEMON_CONFIG_H
+#define ALIQUOT_DAEMON_CONFIG_H
+
+#include "mediator/daemon/peer.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#define CONFIG_FILE "/etc/aliquot/aliquot.conf"
+
+#define VGPU_NAME_MAX 63
+/* More than one host serves; bounds what a runaway generator of configuration can ask for. */
+#define CONFIG_VGPUS_MAX 256
+/* Guests name at most so many scan-outs (virtio-gpu 1.3). */
+#define CONFIG_SCANOUTS_MAX 16
+#define CONFIG_SIZE_MIN 64
+#define CONFIG_SIZE_MAX 16384
+#define CONFIG_MEMORY_MIN (UINT64_C(1) << 20)
+#define CONFIG_MEMORY_MAX (UINT64_C(1) << 44)
+
+/* A vGPU as configured. The values of [aliquot] fill what is unset here in config_finish(). */
+struct vgpu_config {
+    char name[VGPU_NAME_MAX + 1];
+    char *gpu;                 /* owned; NULL = unset */
+    const char *backend;       /* static; NULL = unset */
+    int scanouts;              /* -1 = unset */
+    uint32_t width, height;    /* 0 = unset */
+    uint64_t max_memory_bytes; /* 0 = no limit of ours: the renderer's own */
+};
+
+struct config {
+    char *socket_dir; /* owned */
+    bool on_demand;
+    unsigned max_vgpus; /* made on demand, at one time */
+    struct peer_policy peers;
+    mode_t socket_mode;          /* (mode_t)-1 = unset */
+    gid_t socket_group;          /* (gid_t)-1 = the daemon's own */
+    struct vgpu_config defaults; /* of vGPUs made on demand, and of what a section leaves out */
+    struct vgpu_config *vgpus;   /* owned array */
+    size_t n_vgpus;
+};
+
+void config_init(struct config *c);
+void config_destroy(struct config *c); /* what it points to, not c itself */
+
+/* Reads a file over what is there. -EINVAL: *ret_error names file and line. */
+int config_load(struct config *c, const char *path, char **ret_error);
+/* The same from an open stream; path is for messages. */
+int config_load_stream(struct config *c, FILE *file, const char *path, char **ret_error);
+
+/* Sets one key of [aliquot], as the command line does; where opens the message ("--gpu"). */
+int config_set(struct config *c, const char *key, const char *value, const char *where,
+               char **ret_error);
+
+/* Adds a vGPU with nothing set. -EEXIST, -EINVAL (a bad name), -E2BIG, each with a message. */
+int config_add_vgpu(struct config *c, const char *name, const char *where, char **ret_error);
+
+/* Fills in all that is unset. -EINVAL with a message if there is no place for the sockets. */
+int config_finish(struct config *c, char **ret_error);
+
+/* NULL = there is none of this name. */
+struct vgpu_config *config_find_vgpu(struct config *c, const char *name);
+
+#endif

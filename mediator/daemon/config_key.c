@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/daemon/config_key.h"
+
+#include "mediator/base/util.h"
+#include "mediator/daemon/config_value.h"
+#include "mediator/daemon/error_text.h"
+
+#include <string.h>
+
+/* v: the vGPU of the section, or the defaults for [aliquot]. */
+typedef int (*config_setter)(struct config *c, struct vgpu_config *v, const char *value);
+
+static int replace_string(char **where, const char *value)
+{
+    char *copy = strdup(value);
+    if (!copy)
+        return -ENOMEM;
+    free(*where);
+    *where = copy;
+    return 0;
+}
+
+static int set_socket_dir(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return *value ? replace_string(&c->socket_dir, value) : -EINVAL;
+}
+
+static int set_on_demand(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return value_bool(value, &c->on_demand);
+}
+
+static int set_max_vgpus(struct config *c, struct vgpu_config *v, const char *value)
+{
+    uint64_t number;
+    int r = value_unsigned(value, 1, CONFIG_ON_DEMAND_MAX, &number);
+    if (r == 0)
+        c->max_vgpus = (unsigned)number;
+    return r;
+}
+
+/* Calls add for each word of a list; an empty list is fine. */
+static int for_each_word(struct config *c, const char *value,
+                         int (*add)(struct config *c, const char *word))
+{
+    char *copy = strdup(value), *saved = NULL;
+    if (!copy)
+        return -ENOMEM;
+    int r = 0;
+    for (char *word = strtok_r(copy, ", \t", &saved); word && r == 0;
+         word = strtok_r(NULL, ", \t", &saved))
+        r = add(c, word);
+    free(copy);
+    return r;
+}
+
+static int add_user(struct config *c, const char *word)
+{
+    uid_t uid;
+    int r = value_user(word, &uid);
+    return r < 0 ? r : peer_policy_add_uid(&c->peers, uid);
+}
+
+static int add_group(struct config *c, const char *word)
+{
+    gid_t gid;
+    int r = value_group(word, &gid);
+    return r < 0 ? r : peer_policy_add_gid(&c->peers, gid);
+}
+
+static int set_allow_users(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return for_each_word(c, value, add_user);
+}
+
+static int set_allow_groups(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return for_each_word(c, value, add_group);
+}
+
+static int set_socket_mode(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return value_mode(value, &c->socket_mode);
+}
+
+static int set_socket_group(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return value_group(value, &c->socket_group);
+}
+
+static int set_gpu(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return gpu_id_valid(value) ? replace_string(&v->gpu, value) : -EINVAL;
+}
+
+static int set_backend(struct config *c, struct vgpu_config *v, const char *value)
+{
+    static const char *const backends[] = {"virgl", "null"};
+    for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
+        if (!strcmp(value, backends[i])) {
+            v->backend = backends[i];
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+static int set_scanouts(struct config *c, struct vgpu_config *v, const char *value)
+{
+    uint64_t number;
+    int r = value_unsigned(value, 0, CONFIG_SCANOUTS_MAX, &number);
+    if (r == 0)
+        v->scanouts = (int)number;
+    return r;
+}
+
+static int set_size(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return value_size(value, CONFIG_SIZE_MIN, CONFIG_SIZE_MAX, &v->width, &v->height);
+}
+
+static int set_max_memory(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return value_bytes(value, CONFIG_MEMORY_MIN, CONFIG_MEMORY_MAX, &v->max_memory_bytes);
+}
+
+static const struct key {
+    const char *name;
+    unsigned sections; /* enum config_section, where the key may stand */
+    bool repeatable;   /* each line adds to the list */
+    config_setter set;
+    const char *allowed;
+} keys[] = {
+    {"socket-dir", CONFIG_SECTION_ALIQUOT, false, set_socket_dir, "a directory"},
+    {"on-demand", CONFIG_SECTION_ALIQUOT, false, set_on_demand, "yes or no"},
+    {"max-vgpus", CONFIG_SECTION_ALIQUOT, false, set_max_vgpus, "1 to 4096"},
+    {"allow-users", CONFIG_SECTION_ALIQUOT, true, set_allow_users, "names or numbers of users"},
+    {"allow-groups", CONFIG_SECTION_ALIQUOT, true, set_allow_groups, "names or numbers of groups"},
+    {"socket-mode", CONFIG_SECTION_ALIQUOT, false, set_socket_mode,
+     "octal permission bits such as 0660"},
+    {"socket-group", CONFIG_SECTION_ALIQUOT, false, set_socket_group,
+     "the name or number of a group"},
+    {"gpu", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_gpu,
+     "auto, software, /dev/dri/renderDN or egl:N"},
+    {"backend", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_backend, "virgl or null"},
+    {"scanouts", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_scanouts, "0 to 16"},
+    {"size", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_size,
+     "WIDTHxHEIGHT in pixels, 64 to 16384 each"},
+    {"max-memory", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_max_memory,
+     "bytes, 1M to 16T, with K, M, G or T for powers of 1024"},
+};
+_Static_assert(ARRAY_SIZE(keys) <= 32, "a set of keys is a uint32_t");
+
+static const struct key *find_key(const char *name, unsigned section)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        if ((keys[i].sections & section) && !strcmp(keys[i].name, name))
+            return &keys[i];
+    }
+    return NULL;
+}
+
+static int unknown_key(const char *name, unsigned section, const char *where, char **ret_error)
+{
+    char known[256] = "";
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        size_t len = strlen(known);
+        if (keys[i].sections & section)
+            snprintf(known + len, sizeof(known) - len, "%s%s", len ? ", " : "", keys[i].name);
+    }
+    return error_text(ret_error, -EINVAL, "%s: unknown key '%s' in [%s]; known are: %s", where,
+                      name, section == CONFIG_SECTION_ALIQUOT ? "aliquot" : "vgpu NAME", known);
+}
+
+int config_key_set(struct config *c, struct vgpu_config *v, enum config_section section,
+                   const char *name, const char *value, uint32_t *seen, const char *where,
+                   char **ret_error)
+{
+    const struct key *key = find_key(name, section);
+    if (!key)
+        return unknown_key(name, section, where, ret_error);
+    uint32_t bit = UINT32_C(1) << (key - keys);
+    if (!key->repeatable && seen && (*seen & bit))
+        return error_text(ret_error, -EINVAL, "%s: %s is set twice", where, name);
+
+    int r = key->set(c, v, value);
+    if (r == -ENOENT)
+        return error_text(ret_error, -EINVAL, "%s: '%s' for %s: no such user or group", where,
+                          value, name);
+    if (r == -EINVAL || r == -ERANGE)
+        return error_text(ret_error, -EINVAL, "%s: '%s' is %s for %s; allowed: %s", where, value,
+                          r == -ERANGE ? "out of range" : "no value", name, key->allowed);
+    if (r < 0)
+        return error_text(ret_error, r, "%s: %s", where, strerror(-r));
+    if (seen)
+        *seen |= bit;
+    return 0;
+}

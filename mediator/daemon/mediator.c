@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/daemon/mediator.h"
+
+#include "mediator/base/log.h"
+#include "mediator/base/util.h"
+#include "mediator/daemon/control.h"
+#include "mediator/daemon/error_text.h"
+#include "mediator/daemon/listener.h"
+#include "mediator/daemon/socket_dir.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* More than sun_path of struct sockaddr_un, with the NUL. */
+#define SOCKET_PATH_MAX 128
+/* "auto-" and the digits of an unsigned, with room to spare */
+#define ON_DEMAND_NAME_MAX 32
+
+/* For all renderers to end: SIGTERM, two seconds, SIGKILL, and time for the kernel. */
+#define STOP_US UINT64_C(10000000)
+
+/* A socket for vGPUs: that of one, or the one where each connection makes its own. */
+struct door {
+    struct listener *listener; /* owned */
+    struct vgpu *vgpu;         /* borrowed; NULL = on demand */
+    struct mediator *mediator; /* borrowed */
+    struct door *next;         /* owned by the mediator's list */
+};
+
+/* ---- the life of vGPUs ---------------------------------------------------------------------- */
+
+static void append_vgpu(struct mediator *m, struct vgpu *v)
+{
+    struct vgpu **end = &m->vgpus;
+    while (*end)
+        end = &(*end)->next;
+    *end = v;
+    if (v->on_demand)
+        m->n_on_demand++;
+}
+
+static void remove_vgpu(struct mediator *m, struct vgpu *v)
+{
+    struct vgpu **link = &m->vgpus;
+    while (*link != v)
+        link = &(*link)->next;
+    *link = v->next;
+    if (v->on_demand)
+        m->n_on_demand--;
+    vgpu_destroy(v);
+}
+
+static void exit_if_stopped(struct mediator *m)
+{
+    if (!m->stopping)
+        return;
+    for (struct vgpu *v = m->vgpus; v; v = v->next) {
+        if (v->renderer)
+            return;
+    }
+    sd_event_exit(m->event, 0);
+}
+
+static void on_vgpu_idle(void *opaque, struct vgpu *v)
+{
+    struct mediator *m = opaque;
+    if (v->on_demand)
+        remove_vgpu(m, v);
+    exit_if_stopped(m);
+}
+
+static bool name_in_use(const struct mediator *m, const char *name)
+{
+    for (const struct vgpu *v = m->vgpus; v; v = v->next) {
+        if (!strcmp(v->config.name, name))
+            return true;
+    }
+    return false;
+}
+
+/* Makes a vGPU with the smallest free number for one connection, which it consumes. */
+static void connect_on_demand(struct mediator *m, const char *socket_path, int connection,
+                              const struct peer *peer)
+{
+    static struct log_limit limit = {.burst = 10, .window_s = 60};
+    if (m->n_on_demand >= m->config->max_vgpus) {
+        if (log_allowed(&limit))
+            log_warning("refused a connection of %s (pid %d, uid %d): there are %u vGPUs on "
+                        "demand, as many as max-vgpus allows",
+                        peer->comm, peer->pid, peer->uid, m->n_on_demand);
+        close(connection);
+        return;
+    }
+    struct vgpu_config config = m->config->defaults;
+    char name[ON_DEMAND_NAME_MAX];
+    unsigned number = 0;
+    do
+        snprintf(name, sizeof(name), "auto-%u", ++number);
+    while (name_in_use(m, name)); /* ends: at most max_vgpus are */
+    snprintf(config.name, sizeof(config.name), "%s", name);
+
+    struct vgpu *v;
+    int r = vgpu_create(&config, m->gpu, true, socket_path, &m->env, &v);
+    if (r < 0) {
+        log_error("vGPU '%s': %s", name, strerror(-r));
+        close(connection);
+        return;
+    }
+    append_vgpu(m, v);
+    if (vgpu_connect(v, connection, peer) < 0)
+        remove_vgpu(m, v);
+}
+
+bool mediator_admits(struct mediator *m, int sock, const char *what, struct peer *ret_peer)
+{
+    static struct log_limit limit = {.burst = 10, .window_s = 60};
+    int r = peer_read(sock, ret_peer);
+    if (r < 0) {
+        if (log_allowed(&limit))
+            log_warning("%s: refused a connection: can't tell whose it is: %s", what, strerror(-r));
+        return false;
+    }
+    if (peer_allowed(&m->config->peers, sock, ret_peer))
+        return true;
+    if (log_allowed(&limit))
+        log_warning("%s: refused %s (pid %d, uid %d): neither its user nor a group of it is "
+                    "allowed",
+                    what, ret_peer->comm, ret_peer->pid, ret_peer->uid);
+    return false;
+}
+
+static void on_connection(void *opaque, int connection)
+{
+    struct door *door = opaque;
+    struct mediator *m = door->mediator;
+    struct peer peer;
+    char what[VGPU_NAME_MAX + 16] = "vGPU on demand";
+    if (door->vgpu)
+        snprintf(what, sizeof(what), "vGPU '%s'", door->vgpu->config.name);
+    if (!mediator_admits(m, connection, what, &peer))
+        close(connection);
+    else if (door->vgpu)
+        vgpu_connect(door->vgpu, connection, &peer);
+    else
+        connect_on_demand(m, listener_path(door->listener), connection, &peer);
+}
+
+/* ---- start ---------------------------------------------------------------------------------- */
+
+/* A listening socket, the service manager's or a new one, and its path. */
+static int open_socket(struct mediator *m, struct activation *activation, const char *name,
+                       const char *file, int *ret_fd, char ret_path[static SOCKET_PATH_MAX],
+                       char **ret_error)
+{
+    struct activation_socket *given = activation_find(activation, name);
+    if (!given) {
+        int r = socket_dir_listen(m->dir, file, ret_fd, ret_error);
+        if (r == 0)
+            snprintf(ret_path, SOCKET_PATH_MAX, "%s/%s", socket_dir_path(m->dir), file);
+        return r;
+    }
+    snprintf(ret_path, SOCKET_PATH_MAX, "%s", given->path);
+    *ret_fd = take_fd(&given->fd);
+    return 0;
+}
+
+static int open_door(struct mediator *m, struct vgpu *v, int fd, const char *path)
+{
+    struct door *door = malloc(sizeof(*door));
+    if (!door)
+        return -ENOMEM;
+    *door = (struct door){.vgpu = v, .mediator = m};
+    int r = listener_create(m->event, fd, path, on_connection, door, &door->listener);
+    if (r < 0) {
+        free(door);
+        return r;
+    }
+    door->next = m->doors;
+    m->doors = door;
+    return 0;
+}
+
+/* v: NULL = the socket for vGPUs on demand. */
+static int add_door(struct mediator *m, struct activation *activation, struct vgpu *v,
+                    char **ret_error)
+{
+    char file[VGPU_NAME_MAX + sizeof(".sock")] = MEDIATOR_ON_DEMAND_SOCKET;
+    if (v)
+        snprintf(file, sizeof(file), "%s.sock", v->config.name);
+    char path[SOCKET_PATH_MAX];
+    _cleanup_close_ int fd = -1;
+    int r = open_socket(m, activation, v ? v->config.name : ACTIVATION_ON_DEMAND, file, &fd, path,
+                        ret_error);
+    if (r < 0)
+        return r;
+    char *copy = strdup(path);
+    r = copy ? open_door(m, v, fd, path) : -ENOMEM;
+    if (r == 0)
+        take_fd(&fd);
+    if (r == 0 && v) {
+        free(v->socket_path);
+        v->socket_path = TAKE_PTR(copy);
+    }
+    free(copy);
+    return r < 0 ? error_text(ret_error, r, "%s: %s", path, strerror(-r)) : 0;
+}
+
+static bool needs_gpu(const struct vgpu_config *v)
+{
+    return strcmp(v->backend, "null") != 0;
+}
+
+/* Finds out what GPUs there are, if anything draws on one. */
+static int choose_gpus(struct mediator *m, char **ret_error)
+{
+    const struct config *c = m->config;
+    bool needed = needs_gpu(&c->defaults) && c->on_demand;
+    for (size_t i = 0; i < c->n_vgpus; i++)
+        needed |= needs_gpu(&c->vgpus[i]);
+    m->gpu = "none";
+    if (!needed) {
+        log_info("no GPU is needed: the null backend draws nothing");
+        return 0;
+    }
+    int r = gpu_list_probe(m->env.renderer_program, &m->gpus, ret_error);
+    if (r < 0)
+        return r;
+    if (!needs_gpu(&c->defaults))
+        return 0;
+    r = gpu_list_resolve(&m->gpus, c->defaults.gpu, "gpu", &m->gpu, ret_error);
+    if (r == 0)
+        log_info("GPU %s: %s", m->gpu, mediator_gpu_why(m));
+    return r;
+}
+
+static int add_configured(struct mediator *m, const struct vgpu_config *config,
+                          struct activation *activation, char **ret_error)
+{
+    const char *gpu = "none";
+    char where[VGPU_NAME_MAX + 16];
+    snprintf(where, sizeof(where), "vGPU '%s'", config->name);
+    int r = 0;
+    if (needs_gpu(config))
+        r = gpu_list_resolve(&m->gpus, config->gpu, where, &gpu, ret_error);
+    if (r < 0)
+        return r;
+    struct vgpu *v;
+    r = vgpu_create(config, gpu, false, "", &m->env, &v);
+    if (r < 0)
+        return error_text(ret_error, r, "%s: %s", where, strerror(-r));
+    append_vgpu(m, v);
+    return add_door(m, activation, v, ret_error);
+}
+
+int mediator_open(struct mediator *m, struct activation *activation, char **ret_error)
+{
+    const struct config *c = m->config;
+    const struct socket_dir_config dir_config = {
+        .path = c->socket_dir, .socket_mode = c->socket_mode, .socket_group = c->socket_group};
+    int r = socket_dir_open(&dir_config, &m->dir, ret_error);
+    for (size_t i = 0; i < c->n_vgpus && r == 0; i++)
+        r = add_configured(m, &c->vgpus[i], activation, ret_error);
+    if (r == 0 && c->on_demand)
+        r = add_door(m, activation, NULL, ret_error);
+    if (r < 0)
+        return r;
+
+    char path[SOCKET_PATH_MAX];
+    _cleanup_close_ int fd = -1;
+    r = open_socket(m, activation, ACTIVATION_CONTROL, MEDIATOR_CONTROL_SOCKET, &fd, path,
+                    ret_error);
+    if (r < 0)
+        return r;
+    r = control_create(m, fd, &m->control);
+    if (r < 0)
+        return error_text(ret_error, r, "%s: %s", path, strerror(-r));
+    take_fd(&fd);
+    return 0;
+}
+
+int mediator_create(const struct mediator_config *config, struct mediator **ret, char **ret_error)
+{
+    struct mediator *m = calloc(1, sizeof(*m));
+    if (!m)
+        return error_text(ret_error, -ENOMEM, "%s", strerror(ENOMEM));
+    m->config = config->config;
+    m->event = config->event;
+    m->env = (struct vgpu_env){.event = config->event,
+                               .renderer_program = config->renderer_program,
+                               .verbose = config->verbose,
+                               .idle = on_vgpu_idle,
+                               .opaque = m};
+    int r = choose_gpus(m, ret_error);
+    if (r < 0) {
+        mediator_destroy(m);
+        return r;
+    }
+    *ret = m;
+    return 0;
+}
+
+const char *mediator_gpu_why(const struct mediator *m)
+{
+    if (!strcmp(m->gpu, "none"))
+        return "the null backend draws nothing";
+    if (strcmp(m->config->defaults.gpu, "auto") != 0)
+        return "as configured";
+    return m->gpus.why;
+}
+
+/* ---- end ------------------------------------------------------------------------------------ */
+
+static void close_sockets(struct mediator *m)
+{
+    while (m->doors) {
+        struct door *door = m->doors;
+        m->doors = door->next;
+        listener_destroy(door->listener);
+        free(door);
+    }
+    control_destroy(TAKE_PTR(m->control));
+    socket_dir_close(TAKE_PTR(m->dir));
+}
+
+static int on_stop_deadline(sd_event_source *source, uint64_t usec, void *opaque)
+{
+    log_error("a renderer survives SIGKILL (stuck in the kernel?), leaving it behind");
+    return sd_event_exit(sd_event_source_get_event(source), 1);
+}
+
+void mediator_stop(struct mediator *m)
+{
+    if (!m->stopping)
+        sd_event_add_time_relative(m->event, NULL, CLOCK_MONOTONIC, STOP_US, 0, on_stop_deadline,
+                                   NULL);
+    m->stopping = true;
+    close_sockets(m);
+    /* A vGPU leaves the list only when its renderer's end is seen, later in the event loop. */
+    for (struct vgpu *v = m->vgpus; v; v = v->next)
+        vgpu_stop(v);
+    exit_if_stopped(m);
+}
+
+void mediator_destroy(struct mediator *m)
+{
+    if (!m)
+        return;
+    close_sockets(m);
+    while (m->vgpus)
+        remove_vgpu(m, m->vgpus);
+    gpu_list_destroy(&m->gpus);
+    free(m);
+}

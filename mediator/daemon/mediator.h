@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The whole of the daemon but its command line: the sockets, the vGPUs behind them and the way from
+ * an accepted connection to a renderer. main.c makes one and runs its event loop; control.c shows
+ * it. One thread; all calls are from the event loop's.
+ */
+#ifndef ALIQUOT_DAEMON_MEDIATOR_H
+#define ALIQUOT_DAEMON_MEDIATOR_H
+
+#include "mediator/daemon/activation.h"
+#include "mediator/daemon/config.h"
+#include "mediator/daemon/gpu_list.h"
+#include "mediator/daemon/vgpu.h"
+
+#include <stdbool.h>
+#include <systemd/sd-event.h>
+
+#define MEDIATOR_ON_DEMAND_SOCKET "aliquot.sock"
+#define MEDIATOR_CONTROL_SOCKET "io.aliquot.Mediator"
+
+struct control;
+struct listener;
+struct socket_dir;
+
+struct mediator {
+    const struct config *config; /* borrowed, complete */
+    sd_event *event;             /* borrowed */
+    struct vgpu_env env;
+    struct gpu_list gpus;    /* owned; empty if no vGPU needs one */
+    const char *gpu;         /* of vGPUs made on demand, borrowed from gpus; "none" without */
+    struct socket_dir *dir;  /* owned */
+    struct door *doors;      /* owned list */
+    struct vgpu *vgpus;      /* owned list, in order of creation */
+    unsigned n_on_demand;    /* of them */
+    struct control *control; /* owned */
+    bool stopping;
+};
+
+struct mediator_config {
+    const struct config *config;  /* borrowed for the mediator's life */
+    sd_event *event;              /* borrowed for the mediator's life */
+    const char *renderer_program; /* borrowed for the mediator's life */
+    bool verbose;
+};
+
+/* Chooses the GPUs, which may take seconds. */
+int mediator_create(const struct mediator_config *config, struct mediator **ret, char **ret_error);
+/* Opens all sockets, or takes those of the service manager, and serves as the event loop runs.
+ * After a failure only mediator_destroy() is left to do. */
+int mediator_open(struct mediator *m, struct activation *activation, char **ret_error);
+/* Takes all sockets away, and kills what renderers are left. */
+void mediator_destroy(struct mediator *m);
+
+/* Closes the sockets, ends all renderers and then the event loop (sd_event_exit with 0; with
+ * 1 if one survives SIGKILL). The second call is impatient: SIGKILL. */
+void mediator_stop(struct mediator *m);
+
+/* Whether this peer may talk to the daemon; if not, there is a line in the log. what: "vGPU 'a'".
+ */
+bool mediator_admits(struct mediator *m, int sock, const char *what, struct peer *ret_peer);
+
+/* Why the GPU of vGPUs on demand is the one it is: a sentence. */
+const char *mediator_gpu_why(const struct mediator *m);
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/daemon/options.h"
+
+#include "mediator/base/util.h"
+#include "mediator/daemon/config_value.h"
+#include "mediator/daemon/error_text.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <string.h>
+
+const char options_help[] =
+    "Usage: aliquotd [OPTION]...\n"
+    "Shares a GPU among vGPUs: listens for vhost-user front-ends (QEMU, guest drivers)\n"
+    "and starts a renderer for each.\n"
+    "\n"
+    "  --config FILE      read FILE (default: " CONFIG_FILE ", if it exists)\n"
+    "  --check-config     check configuration and command line, then exit\n"
+    "  --socket-dir DIR   where the sockets are (default: /run/aliquot for root,\n"
+    "                     else $XDG_RUNTIME_DIR/aliquot)\n"
+    "  --vgpu NAME        add a vGPU with a socket of its own, NAME.sock; may be repeated\n"
+    "  --gpu GPU          auto (default), software, /dev/dri/renderDN or egl:N\n"
+    "  --backend BACKEND  virgl (default), or null, which draws nothing\n"
+    "  --ready-fd N       write a newline to descriptor N when ready, and close it\n"
+    "  --verbose          log more\n"
+    "  --help, --version  print this, or the version, and exit\n"
+    "\n"
+    "An option wins over the same setting in the file. See aliquotd(8), aliquot.conf(5).\n";
+
+enum {
+    OPT_CONFIG = 256,
+    OPT_CHECK,
+    OPT_DIR,
+    OPT_VGPU,
+    OPT_GPU,
+    OPT_BACKEND,
+    OPT_READY,
+    OPT_VERBOSE,
+    OPT_HELP,
+    OPT_VERSION
+};
+
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, OPT_CONFIG},
+    {"check-config", no_argument, NULL, OPT_CHECK},
+    {"socket-dir", required_argument, NULL, OPT_DIR},
+    {"vgpu", required_argument, NULL, OPT_VGPU},
+    {"gpu", required_argument, NULL, OPT_GPU},
+    {"backend", required_argument, NULL, OPT_BACKEND},
+    {"ready-fd", required_argument, NULL, OPT_READY},
+    {"verbose", no_argument, NULL, OPT_VERBOSE},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {0},
+};
+
+static bool usage_error(const char *format, const char *value)
+{
+    fprintf(stderr, "aliquotd: ");
+    fprintf(stderr, format, value);
+    fprintf(stderr, "\nTry 'aliquotd --help'.\n");
+    return false;
+}
+
+/* An open descriptor beyond stdio; from here on it is not for children. */
+static bool take_ready_fd(const char *value, int *ret)
+{
+    uint64_t number;
+    if (value_unsigned(value, STDERR_FILENO + 1, INT_MAX, &number) < 0)
+        return usage_error("--ready-fd: '%s' is no number of a descriptor, 3 or more", value);
+    if (fcntl((int)number, F_SETFD, FD_CLOEXEC) < 0)
+        return usage_error("--ready-fd: descriptor %s is not open", value);
+    *ret = (int)number;
+    return true;
+}
+
+bool options_parse(int argc, char **argv, struct options *ret)
+{
+    *ret = (struct options){.ready_fd = -1};
+    ret->vgpus = calloc((size_t)argc, sizeof(*ret->vgpus)); /* more than enough */
+    if (!ret->vgpus)
+        return usage_error("%s", strerror(ENOMEM));
+    optind = 0; /* so that unit tests can call it again */
+    for (;;) {
+        switch (getopt_long(argc, argv, "", long_options, NULL)) {
+        case -1:
+            return optind == argc || usage_error("unexpected argument '%s'", argv[optind]);
+        case OPT_CONFIG:
+            ret->config_file = optarg;
+            break;
+        case OPT_CHECK:
+            ret->action = OPTIONS_CHECK_CONFIG;
+            break;
+        case OPT_DIR:
+            ret->socket_dir = optarg;
+            break;
+        case OPT_VGPU:
+            ret->vgpus[ret->n_vgpus++] = optarg;
+            break;
+        case OPT_GPU:
+            ret->gpu = optarg;
+            break;
+        case OPT_BACKEND:
+            ret->backend = optarg;
+            break;
+        case OPT_READY:
+            if (!take_ready_fd(optarg, &ret->ready_fd))
+                return false;
+            break;
+        case OPT_VERBOSE:
+            ret->verbose = true;
+            break;
+        case OPT_HELP:
+            ret->action = OPTIONS_HELP;
+            return true;
+        case OPT_VERSION:
+            ret->action = OPTIONS_VERSION;
+            return true;
+        default: /* getopt_long has named it */
+            fprintf(stderr, "Try 'aliquotd --help'.\n");
+            return false;
+        }
+    }
+}
+
+void options_finish(struct options *o)
+{
+    free(o->vgpus);
+    o->vgpus = NULL;
+}
+
+int options_apply(const struct options *o, struct config *config, char **ret_error)
+{
+    const struct {
+        const char *key, *value, *where;
+    } settings[] = {
+        {"socket-dir", o->socket_dir, "--socket-dir"},
+        {"gpu", o->gpu, "--gpu"},
+        {"backend", o->backend, "--backend"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+        int r = settings[i].value ? config_set(config, settings[i].key, settings[i].value,
+                                               settings[i].where, ret_error)
+                                  : 0;
+        if (r < 0)
+            return r;
+    }
+    for (size_t i = 0; i < o->n_vgpus; i++) {
+        int r = config_add_vgpu(config, o->vgpus[i], "--vgpu", ret_error);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}

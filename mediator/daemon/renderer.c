@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/daemon/renderer.h"
+
+#include "mediator/base/log.h"
+#include "mediator/base/util.h"
+#include "mediator/daemon/child.h"
+#include "mediator/daemon/renderer_msg.h"
+#include "protocol/msg_socket.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+/* To bring a GPU up: a software one takes some seconds on a loaded machine or under sanitizers. */
+#define START_US UINT64_C(30000000)
+/* To exit after its connection has ended: the work already on the GPU may have to finish. */
+#define END_US UINT64_C(10000000)
+/* From SIGTERM to SIGKILL. */
+#define TERM_US UINT64_C(2000000)
+/* From SIGKILL to giving up, where nothing waits in the event loop. */
+#define DESTROY_MS 1000
+#define TIMER_ACCURACY_US UINT64_C(50000)
+
+/* Descriptors of the renderer, as it finds them (command line). */
+#define CHILD_BROKER_FD "3"
+#define CHILD_STATS_FD "4"
+
+enum phase {
+    PHASE_STARTING,
+    PHASE_SERVING,
+    PHASE_ENDING,
+    PHASE_TERMINATED,
+    PHASE_KILLED,
+    PHASE_GONE, /* reaped */
+};
+
+struct renderer {
+    const struct vgpu_config *vgpu;   /* borrowed */
+    const struct renderer_ops *ops;   /* borrowed */
+    void *opaque;                     /* borrowed */
+    const struct broker_stats *stats; /* mapped read-only, owned */
+    int socket;                       /* our end, non-blocking, owned; -1 = not listened to */
+    int pidfd;                        /* owned */
+    pid_t pid;
+    enum phase phase;
+    enum renderer_msg_state msg_state;
+    sd_event_source *socket_io, *pid_io, *timer; /* owned */
+};
+
+static void enter_phase(struct renderer *r, enum phase phase, uint64_t deadline_us)
+{
+    r->phase = phase;
+    if (deadline_us == 0) {
+        sd_event_source_set_enabled(r->timer, SD_EVENT_OFF);
+        return;
+    }
+    sd_event_source_set_time_relative(r->timer, deadline_us);
+    sd_event_source_set_enabled(r->timer, SD_EVENT_ONESHOT);
+}
+
+static void kill_now(struct renderer *r)
+{
+    if (r->phase >= PHASE_KILLED)
+        return;
+    enter_phase(r, PHASE_KILLED, 0);
+    child_kill(r->pid);
+}
+
+void renderer_stop(struct renderer *r)
+{
+    if (r->phase >= PHASE_TERMINATED) {
+        kill_now(r);
+        return;
+    }
+    enter_phase(r, PHASE_TERMINATED, TERM_US);
+    pidfd_send_signal(r->pidfd, SIGTERM, NULL, 0);
+}
+
+void renderer_finish(struct renderer *r)
+{
+    if (r->phase < PHASE_ENDING)
+        enter_phase(r, PHASE_ENDING, END_US);
+}
+
+static int on_deadline(sd_event_source *source, uint64_t usec, void *opaque)
+{
+    struct renderer *r = opaque;
+    const char *name = r->vgpu->name;
+    if (r->phase == PHASE_STARTING)
+        log_error("vGPU '%s': renderer %d is not ready after %d s, stopping it", name, r->pid,
+                  (int)(START_US / 1000000));
+    else if (r->phase == PHASE_ENDING)
+        log_warning("vGPU '%s': renderer %d is still there %d s after its connection ended, "
+                    "stopping it",
+                    name, r->pid, (int)(END_US / 1000000));
+    else if (r->phase == PHASE_TERMINATED)
+        log_warning("vGPU '%s': renderer %d does not heed SIGTERM, killing it", name, r->pid);
+    renderer_stop(r);
+    return 0;
+}
+
+static void stop_listening(struct renderer *r)
+{
+    r->socket_io = sd_event_source_disable_unref(r->socket_io);
+    if (r->socket >= 0)
+        close(take_fd(&r->socket));
+}
+
+/* Takes what is there; a renderer that keeps the rules has never more than two messages. */
+static void receive(struct renderer *r)
+{
+    struct broker_msg packet;
+    struct renderer_msg msg = {.type = BROKER_DONE}; /* set by the parser */
+    while (r->socket >= 0) {
+        size_t n_fds = 0;
+        ssize_t size = msg_recv(r->socket, &packet, sizeof(packet), NULL, 0, &n_fds);
+        if (size == -EAGAIN)
+            return;
+        if (size == 0 || size == -ECONNRESET) { /* it is ending, or should be */
+            stop_listening(r);
+            renderer_finish(r);
+            return;
+        }
+        const char *error = size < 0
+                                ? strerror((int)-size)
+                                : renderer_msg_parse(&r->msg_state, &packet, (size_t)size, &msg);
+        if (error) {
+            log_error("vGPU '%s': renderer %d broke the protocol (%s), killing it", r->vgpu->name,
+                      r->pid, error);
+            kill_now(r);
+            stop_listening(r);
+            return;
+        }
+        if (msg.type == BROKER_READY) {
+            if (r->phase == PHASE_STARTING)
+                enter_phase(r, PHASE_SERVING, 0);
+            r->ops->ready(r->opaque, msg.text);
+        } else {
+            renderer_finish(r);
+            r->ops->done(r->opaque, msg.text);
+        }
+    }
+}
+
+static int on_message(sd_event_source *source, int fd, uint32_t events, void *opaque)
+{
+    receive(opaque);
+    return 0;
+}
+
+static int on_process_end(sd_event_source *source, int fd, uint32_t events, void *opaque)
+{
+    struct renderer *r = opaque;
+    int code = 0, status = 0;
+    receive(r); /* its last words */
+    int reaped = child_reap(r->pidfd, r->pid, &code, &status);
+    if (reaped == 0)
+        return 0;
+    char how[96];
+    if (reaped > 0)
+        child_describe_end(code, status, how, sizeof(how));
+    else
+        snprintf(how, sizeof(how), "is gone (%s)", strerror(-reaped));
+
+    enter_phase(r, PHASE_GONE, 0);
+    r->pid_io = sd_event_source_disable_unref(r->pid_io);
+    stop_listening(r);
+    /* The callee may destroy r. */
+    r->ops->exited(r->opaque, how, code == CLD_EXITED && status == 0);
+    return 0;
+}
+
+/* The page of counters: a memfd that the renderer can write but neither shrink (a read here would
+ * be SIGBUS) nor grow. */
+static int make_stats(const struct broker_stats **ret_stats, int *ret_fd)
+{
+    _cleanup_close_ int fd =
+        memfd_create("aliquot-stats", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    if (fd < 0 || ftruncate(fd, BROKER_STATS_BYTES) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        return -errno;
+    void *page = mmap(NULL, BROKER_STATS_BYTES, PROT_READ, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED)
+        return -errno;
+    *ret_stats = page;
+    *ret_fd = take_fd(&fd);
+    return 0;
+}
+
+static int exec_renderer(struct renderer *r, const struct renderer_config *config, int socket,
+                         int stats_fd)
+{
+    const struct vgpu_config *v = config->vgpu;
+    char scanouts[16], size[32], memory[32];
+    snprintf(scanouts, sizeof(scanouts), "%d", v->scanouts);
+    snprintf(size, sizeof(size), "%" PRIu32 "x%" PRIu32, v->width, v->height);
+    snprintf(memory, sizeof(memory), "%" PRIu64, v->max_memory_bytes);
+
+    const char *argv[24];
+    size_t n = 0;
+    argv[n++] = config->program;
+    argv[n++] = "--name";
+    argv[n++] = v->name;
+    argv[n++] = "--backend";
+    argv[n++] = v->backend;
+    if (config->gpu) {
+        argv[n++] = "--gpu";
+        argv[n++] = config->gpu;
+    }
+    argv[n++] = "--scanouts";
+    argv[n++] = scanouts;
+    argv[n++] = "--size";
+    argv[n++] = size;
+    if (v->max_memory_bytes > 0) {
+        argv[n++] = "--max-memory";
+        argv[n++] = memory;
+    }
+    if (config->verbose)
+        argv[n++] = "--verbose";
+    argv[n++] = "--broker-fd";
+    argv[n++] = CHILD_BROKER_FD;
+    argv[n++] = "--stats-fd";
+    argv[n++] = CHILD_STATS_FD;
+    argv[n] = NULL;
+
+    const struct child_args args = {
+        .argv = (char *const *)argv,
+        .stdout_fd = -1,
+        .fds = (const int[]){socket, stats_fd},
+        .n_fds = 2,
+    };
+    return child_spawn(&args, &r->pidfd, &r->pid);
+}
+
+static int serve(struct renderer *r, int connection)
+{
+    const struct broker_msg msg = {.version = BROKER_VERSION, .type = BROKER_SERVE};
+    const struct iovec iov = {.iov_base = (void *)&msg, .iov_len = BROKER_MSG_HEADER};
+    return msg_send(r->socket, &iov, 1, &connection, 1, 0);
+}
+
+static int watch(struct renderer *r, sd_event *event)
+{
+    int ret = sd_event_add_io(event, &r->socket_io, r->socket, EPOLLIN, on_message, r);
+    if (ret >= 0)
+        ret = sd_event_add_io(event, &r->pid_io, r->pidfd, EPOLLIN, on_process_end, r);
+    if (ret >= 0)
+        ret = sd_event_add_time_relative(event, &r->timer, CLOCK_MONOTONIC, START_US,
+                                         TIMER_ACCURACY_US, on_deadline, r);
+    return ret;
+}
+
+int renderer_spawn(const struct renderer_config *config, int connection, struct renderer **ret)
+{
+    struct renderer *r = malloc(sizeof(*r));
+    if (!r)
+        return -ENOMEM;
+    *r = (struct renderer){.vgpu = config->vgpu,
+                           .ops = config->ops,
+                           .opaque = config->opaque,
+                           .socket = -1,
+                           .pidfd = -1};
+
+    int pair[2] = {-1, -1}, stats_fd = -1;
+    int result = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
+    if (result == 0) {
+        r->socket = pair[0];
+        result = fcntl(r->socket, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+    }
+    if (result == 0)
+        result = make_stats(&r->stats, &stats_fd);
+    if (result == 0)
+        result = serve(r, connection); /* waits in the socket until the renderer reads */
+    if (result == 0)
+        result = exec_renderer(r, config, pair[1], stats_fd);
+    if (result == 0)
+        result = watch(r, config->event);
+    if (pair[1] >= 0)
+        close(pair[1]);
+    if (stats_fd >= 0)
+        close(stats_fd);
+    if (result < 0) {
+        renderer_destroy(r);
+        return result;
+    }
+    *ret = r;
+    return 0;
+}
+
+void renderer_destroy(struct renderer *r)
+{
+    if (!r)
+        return;
+    sd_event_source_disable_unref(r->timer);
+    sd_event_source_disable_unref(r->pid_io);
+    stop_listening(r);
+    if (r->pidfd >= 0 && r->phase != PHASE_GONE) {
+        struct pollfd end = {.fd = r->pidfd, .events = POLLIN};
+        int code, status;
+        child_kill(r->pid);
+        poll(&end, 1, DESTROY_MS); /* one that is stuck in the kernel must not hold us up */
+        child_reap(r->pidfd, r->pid, &code, &status);
+    }
+    if (r->pidfd >= 0)
+        close(r->pidfd);
+    if (r->stats)
+        munmap((void *)r->stats, BROKER_STATS_BYTES);
+    free(r);
+}
+
+pid_t renderer_pid(const struct renderer *r)
+{
+    return r->pid;
+}
+
+void renderer_counters_read(const struct renderer *r, struct renderer_counters *ret)
+{
+#define LOAD(field) atomic_load_explicit(&r->stats->field, memory_order_relaxed)
+    *ret = (struct renderer_counters){
+        .driver_ok = LOAD(driver_ok) != 0,
+        .resources = LOAD(resources),
+        .resource_bytes = LOAD(resource_bytes),
+        .contexts = LOAD(contexts),
+        .commands = LOAD(commands),
+        .submits = LOAD(submits),
+        .fences = LOAD(fences),
+        .rejected = LOAD(rejected),
+        .flushes = LOAD(flushes),
+    };
+#undef LOAD
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A renderer process as the daemon sees it: started for one connection, watched through its pidfd
+ * and its message socket, and gone at the end whatever it does. Nothing that it says or leaves
+ * undone blocks the daemon: each wait has a deadline, after which it gets SIGTERM and then SIGKILL.
+ * Used by vgpu.c.
+ *
+ *   STARTING --READY--> SERVING --DONE, socket closed, renderer_finish()--> ENDING
+ *       \___________________\_________________________________________________/
+ *                    | late, or renderer_stop()                | process gone, at any time
+ *                    v                                         v
+ *                 TERMINATED --late, rubbish--> KILLED      ops->exited
+ */
+#ifndef ALIQUOT_DAEMON_RENDERER_H
+#define ALIQUOT_DAEMON_RENDERER_H
+
+#include "mediator/daemon/config.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+struct renderer;
+
+/* The texts are printable ASCII, at most BROKER_TEXT_MAX bytes, valid during the call. */
+struct renderer_ops {
+    void (*ready)(void *opaque, const char *text);
+    void (*done)(void *opaque, const char *text);
+    /* The process has been reaped; the callee destroys the renderer now or later. how: for people,
+     * "exited with status 1". Called from the event loop, exactly once, unless destroyed before. */
+    void (*exited)(void *opaque, const char *how, bool clean);
+};
+
+struct renderer_config {
+    sd_event *event;                /* borrowed */
+    const char *program;            /* borrowed during the call */
+    const struct vgpu_config *vgpu; /* borrowed for the renderer's life; its gpu is not used */
+    const char *gpu;                /* borrowed during the call; NULL = the backend needs none */
+    bool verbose;
+    const struct renderer_ops *ops; /* borrowed */
+    void *opaque;
+};
+
+/* Starts the program and queues the connection (borrowed) for it. Negative errno on failure. */
+int renderer_spawn(const struct renderer_config *config, int connection, struct renderer **ret);
+
+/* Kills and reaps the process if it is still there. */
+void renderer_destroy(struct renderer *r);
+
+/* Its work is over: it is to exit by itself within a few seconds. */
+void renderer_finish(struct renderer *r);
+/* SIGTERM now, SIGKILL soon. The second call is SIGKILL now. */
+void renderer_stop(struct renderer *r);
+
+pid_t renderer_pid(const struct renderer *r);
+
+/* A copy of the counters that the renderer writes (struct broker_stats): shown to people, used for
+ * nothing. */
+struct renderer_counters {
+    bool driver_ok;
+    uint64_t resources, resource_bytes, contexts, commands, submits, fences, rejected, flushes;
+};
+void renderer_counters_read(const struct renderer *r, struct renderer_counters *ret);
+
+#endif

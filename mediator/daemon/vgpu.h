@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One vGPU: a name, its settings, and at most one connection with the renderer that serves it. The
+ * mediator makes it, at the start for a configured one, at a connection for one on demand, and
+ * gives it connections; the control interface reads it.
+ *
+ * The daemon keeps a copy of the connection it handed on. It never reads from it, but sees through
+ * it that the peer is gone, so that a guest that comes back at once finds its vGPU free.
+ */
+#ifndef ALIQUOT_DAEMON_VGPU_H
+#define ALIQUOT_DAEMON_VGPU_H
+
+#include "mediator/daemon/config.h"
+#include "mediator/daemon/peer.h"
+#include "mediator/daemon/renderer.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+struct vgpu;
+
+enum vgpu_state {
+    VGPU_IDLE,      /* no renderer */
+    VGPU_STARTING,  /* the renderer brings its GPU up */
+    VGPU_CONNECTED, /* the front-end is served */
+    VGPU_RUNNING,   /* the guest's driver has its rings running */
+};
+
+/* What all vGPUs share; owned by the mediator and outlives them. */
+struct vgpu_env {
+    sd_event *event;
+    const char *renderer_program;
+    bool verbose;
+    /* The renderer has ended and no connection waits: the mediator may destroy the vGPU. */
+    void (*idle)(void *opaque, struct vgpu *vgpu);
+    void *opaque;
+};
+
+struct vgpu {
+    struct vgpu_config config; /* a copy; gpu is owned and resolved, "none" without one */
+    bool on_demand;
+    char *socket_path;          /* owned */
+    const struct vgpu_env *env; /* borrowed */
+    struct vgpu *next;          /* owned by the mediator's list */
+
+    struct renderer *renderer; /* owned; NULL = idle */
+    int connection;            /* our copy, owned; -1 = it has ended */
+    struct peer peer;
+    uint64_t connected_us;   /* CLOCK_REALTIME */
+    uint64_t started_ns;     /* CLOCK_MONOTONIC, of the renderer */
+    bool ready;              /* the renderer has said so */
+    char description[257];   /* what it said: one line about the GPU in use */
+    sd_event_source *hangup; /* owned; of connection */
+
+    int pending; /* the next connection, while the renderer of the last one ends; owned; or -1 */
+    struct peer pending_peer;
+};
+
+/* config is copied. -ENOMEM or 0. */
+int vgpu_create(const struct vgpu_config *config, const char *gpu, bool on_demand,
+                const char *socket_path, const struct vgpu_env *env, struct vgpu **ret);
+/* A renderer that is still there is killed. */
+void vgpu_destroy(struct vgpu *v);
+
+/* Serves the connection (always consumed), or closes it if another one has the vGPU; 0 or a
+ * negative errno, after which a vGPU without a renderer is idle. All is logged. */
+int vgpu_connect(struct vgpu *v, int connection, const struct peer *peer);
+
+/* SIGTERM, later SIGKILL to the renderer; env->idle() follows. Nothing happens to an idle one. */
+void vgpu_stop(struct vgpu *v);
+
+enum vgpu_state vgpu_state(const struct vgpu *v);
+const char *vgpu_state_name(enum vgpu_state state);
+
+#endif

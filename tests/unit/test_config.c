@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/* The configuration: values at and beyond their bounds, the file line by line, what is inherited.
+ */
+#include "mediator/base/util.h"
+#include "mediator/daemon/config.h"
+#include "mediator/daemon/config_value.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void test_unsigned(void **state)
+{
+    static const struct {
+        const char *text;
+        int result;
+        uint64_t value;
+    } cases[] = {
+        {"0", 0, 0},
+        {"100", 0, 100},
+        {"101", -ERANGE, 0},
+        {"18446744073709551615", -ERANGE, 0},
+        {"18446744073709551616", -ERANGE, 0}, /* would wrap to 0 */
+        {"", -EINVAL, 0},
+        {"-1", -EINVAL, 0},
+        {" 1", -EINVAL, 0},
+        {"1 ", -EINVAL, 0},
+        {"0x1", -EINVAL, 0},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        uint64_t value = 77;
+        assert_int_equal(value_unsigned(cases[i].text, 0, 100, &value), cases[i].result);
+        assert_int_equal(value, cases[i].result == 0 ? cases[i].value : 77);
+    }
+}
+
+static void test_bytes(void **state)
+{
+    static const struct {
+        const char *text;
+        int result;
+        uint64_t value;
+    } cases[] = {
+        {"1048576", 0, 1 << 20},
+        {"1M", 0, 1 << 20},
+        {"1024k", 0, 1 << 20},
+        {"2G", 0, UINT64_C(2) << 30},
+        {"16T", 0, UINT64_C(16) << 40},
+        {"17T", -ERANGE, 0},
+        {"1K", -ERANGE, 0},
+        {"18014398509481985K", -ERANGE, 0}, /* (2^54 + 1) K would wrap to 1 K */
+        {"1MB", -EINVAL, 0},
+        {"M", -EINVAL, 0},
+        {"1.5G", -EINVAL, 0},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        uint64_t value = 77;
+        assert_int_equal(value_bytes(cases[i].text, CONFIG_MEMORY_MIN, CONFIG_MEMORY_MAX, &value),
+                         cases[i].result);
+        assert_int_equal(value, cases[i].result == 0 ? cases[i].value : 77);
+    }
+}
+
+static void test_size(void **state)
+{
+    uint32_t w = 0, h = 0;
+    assert_int_equal(value_size("1920x1080", 64, 16384, &w, &h), 0);
+    assert_int_equal(w, 1920);
+    assert_int_equal(h, 1080);
+    assert_int_equal(value_size("16384x64", 64, 16384, &w, &h), 0);
+    assert_int_equal(value_size("16385x64", 64, 16384, &w, &h), -ERANGE);
+    assert_int_equal(value_size("64x63", 64, 16384, &w, &h), -ERANGE);
+    assert_int_equal(value_size("4294967360x64", 64, 16384, &w, &h), -ERANGE); /* 2^32 + 64 */
+    assert_int_equal(value_size("1920", 64, 16384, &w, &h), -EINVAL);
+    assert_int_equal(value_size("1920x", 64, 16384, &w, &h), -EINVAL);
+    assert_int_equal(value_size("1920x1080x2", 64, 16384, &w, &h), -EINVAL);
+    assert_int_equal(w, 16384);
+}
+
+static void test_bool_and_mode(void **state)
+{
+    bool b = false;
+    mode_t mode = 0;
+    assert_int_equal(value_bool("Yes", &b), 0);
+    assert_true(b);
+    assert_int_equal(value_bool("off", &b), 0);
+    assert_false(b);
+    assert_int_equal(value_bool("maybe", &b), -EINVAL);
+    assert_int_equal(value_mode("0660", &mode), 0);
+    assert_int_equal(mode, 0660);
+    assert_int_equal(value_mode("1777", &mode), -ERANGE);
+    assert_int_equal(value_mode("0680", &mode), -EINVAL);
+    assert_int_equal(mode, 0660);
+}
+
+static void test_users(void **state)
+{
+    uid_t uid = 7;
+    assert_int_equal(value_user("root", &uid), 0);
+    assert_int_equal(uid, 0);
+    assert_int_equal(value_user("4294967294", &uid), 0);
+    assert_int_equal(uid, UINT32_MAX - 1);
+    assert_int_equal(value_user("4294967295", &uid), -ENOENT); /* (uid_t)-1 is no user */
+    assert_int_equal(value_user("no-such-user-here", &uid), -ENOENT);
+    assert_int_equal(uid, UINT32_MAX - 1);
+}
+
+static void test_names(void **state)
+{
+    char longest[VGPU_NAME_MAX + 2];
+    memset(longest, 'a', sizeof(longest));
+    longest[VGPU_NAME_MAX] = '\0';
+    assert_true(vgpu_name_valid(longest));
+    longest[VGPU_NAME_MAX] = 'a';
+    longest[VGPU_NAME_MAX + 1] = '\0';
+    assert_false(vgpu_name_valid(longest));
+    assert_true(vgpu_name_valid("0.a_b-C"));
+    assert_false(vgpu_name_valid(""));
+    assert_false(vgpu_name_valid(".hidden"));
+    assert_false(vgpu_name_valid("a/b"));
+    assert_false(vgpu_name_valid("a b"));
+    assert_true(vgpu_name_on_demand("auto-17"));
+    assert_false(vgpu_name_on_demand("auto-"));
+    assert_false(vgpu_name_on_demand("auto-x"));
+
+    assert_true(gpu_id_valid("software"));
+    assert_true(gpu_id_valid("/dev/dri/renderD128"));
+    assert_true(gpu_id_valid("egl:0"));
+    assert_false(gpu_id_valid("egl:"));
+    assert_false(gpu_id_valid("/dev/dri/renderD128/../card0"));
+    assert_false(gpu_id_valid("/dev/sda"));
+}
+
+/* Loads a text as /c; the error, if any, goes to *error (caller frees). */
+static int load(struct config *c, const char *text, char **error)
+{
+    FILE *file = fmemopen((void *)text, strlen(text), "r");
+    assert_non_null(file);
+    *error = NULL;
+    int r = config_load_stream(c, file, "/c", error);
+    fclose(file);
+    return r;
+}
+
+static void test_file(void **state)
+{
+    static const char text[] = "# comment\r\n"
+                               "[aliquot]\r\n"
+                               "gpu = software   ; inline\n"
+                               "\ton-demand = no\n"
+                               "max-vgpus=3\n"
+                               "allow-users = root, 12\n"
+                               "allow-users = 13\n"
+                               "\n"
+                               "[vgpu with.all]  \n"
+                               "gpu = egl:2\n"
+                               "backend = null\n"
+                               "scanouts = 0\n"
+                               "size = 640x480\n"
+                               "max-memory = 1G\n"
+                               "[vgpu bare]\n"
+                               "[aliquot]\n"
+                               "size = 800x600";
+    struct config c;
+    char *error;
+    config_init(&c);
+    assert_int_equal(load(&c, text, &error), 0);
+    assert_null(error);
+    assert_int_equal(config_finish(&c, &error), 0);
+
+    assert_false(c.on_demand);
+    assert_int_equal(c.max_vgpus, 3);
+    assert_int_equal(c.peers.n_uids, 3);
+    assert_int_equal(c.peers.uids[0], 0);
+    assert_int_equal(c.peers.uids[2], 13);
+    assert_int_equal(c.socket_mode, 0666); /* the list decides */
+
+    assert_int_equal(c.n_vgpus, 2);
+    const struct vgpu_config *v = config_find_vgpu(&c, "with.all");
+    assert_non_null(v);
+    assert_string_equal(v->gpu, "egl:2");
+    assert_string_equal(v->backend, "null");
+    assert_int_equal(v->scanouts, 0);
+    assert_int_equal(v->width, 640);
+    assert_int_equal(v->max_memory_bytes, 1 << 30);
+    v = config_find_vgpu(&c, "bare"); /* a section without keys counts */
+    assert_non_null(v);
+    assert_string_equal(v->gpu, "software");
+    assert_string_equal(v->backend, "virgl");
+    assert_int_equal(v->scanouts, 1);
+    assert_int_equal(v->height, 600);
+    assert_int_equal(v->max_memory_bytes, 0);
+    config_destroy(&c);
+}
+
+static void test_file_mistakes(void **state)
+{
+    char long_line[600] = "[aliquot]\nsocket-dir = ";
+    memset(long_line + strlen(long_line), 'x', 500);
+    strcpy(long_line + 590, "\n");
+    const struct {
+        const char *text, *error;
+    } cases[] = {
+        {"gpu = auto\n", "/c:1: 'gpu' stands before the first section"},
+        {"[aliquot\n", "/c:1: ']' is missing"},
+        {"[aliquot]\n\nnothing\n", "/c:3: expected key = value"},
+        {"[aliquot]\nnothing\nspeed = 1\n", "/c:2: expected key = value"},
+        {"[aliquot]\nspeed = 1\nnothing\n", "/c:2: unknown key 'speed'"},
+        {"[aliquot]\ngpu = auto\n[vgpu a]\n[aliquot]\ngpu = auto\n", "/c:5: gpu is set twice"},
+        {"[vgpu a]\n[vgpu a]\n", "/c:2: vGPU 'a' is configured already"},
+        {"[vgpu]\n", "/c:1: unknown section [vgpu]"},
+        {"[vgpu ]\n", "/c:1: '' is no name for a vGPU"},
+        {"[vgpu aliquot]\n", "/c:1: the name 'aliquot' is kept"},
+        {"[vgpu a]\nsize = 1x1\n", "/c:2: '1x1' is out of range for size; allowed: "},
+        {"[aliquot]\nsocket-dir =\n", "/c:2: '' is no value for socket-dir"},
+        {"[aliquot]\nallow-groups = root nonesuch\n", "/c:2: 'root nonesuch' for allow-groups: no"},
+        {long_line, "/c:2: a line of more than"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct config c;
+        char *error;
+        config_init(&c);
+        assert_true(load(&c, cases[i].text, &error) < 0);
+        assert_non_null(error);
+        if (strncmp(error, cases[i].error, strlen(cases[i].error)) != 0)
+            fail_msg("'%s' does not begin with '%s'", error, cases[i].error);
+        free(error);
+        config_destroy(&c);
+    }
+}
+
+static void test_too_many_vgpus(void **state)
+{
+    struct config c;
+    char *error = NULL, name[32];
+    config_init(&c);
+    for (int i = 0; i < CONFIG_VGPUS_MAX; i++) {
+        snprintf(name, sizeof(name), "v%d", i);
+        assert_int_equal(config_add_vgpu(&c, name, "x", &error), 0);
+    }
+    assert_int_equal(config_add_vgpu(&c, "more", "x", &error), -E2BIG);
+    assert_non_null(error);
+    free(error);
+    config_destroy(&c);
+}
+
+static void test_command_line_keys(void **state)
+{
+    struct config c;
+    char *error = NULL;
+    config_init(&c);
+    assert_int_equal(config_set(&c, "gpu", "software", "--gpu", &error), 0);
+    assert_int_equal(config_set(&c, "gpu", "egl:1", "--gpu", &error), 0); /* the last one counts */
+    assert_int_equal(config_set(&c, "gpu", "fast", "--gpu", &error), -EINVAL);
+    assert_string_equal(
+        error,
+        "--gpu: 'fast' is no value for gpu; allowed: auto, software, /dev/dri/renderDN or egl:N");
+    free(error);
+    assert_int_equal(config_finish(&c, &error), 0);
+    assert_string_equal(c.defaults.gpu, "egl:1");
+    assert_int_equal(c.socket_mode, 0660);
+    config_destroy(&c);
+}
+
+int main(void)
+{
+    setenv("XDG_RUNTIME_DIR", "/nowhere", 1);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_unsigned),       cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_size),           cmocka_unit_test(test_bool_and_mode),
+        cmocka_unit_test(test_users),          cmocka_unit_test(test_names),
+        cmocka_unit_test(test_file),           cmocka_unit_test(test_file_mistakes),
+        cmocka_unit_test(test_too_many_vgpus), cmocka_unit_test(test_command_line_keys),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
