@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The figures of a GL sample's run, for the reader of the terminal and as JSON.
+ */
+#ifndef ALIQUOT_SAMPLES_GL_REPORT_H
+#define ALIQUOT_SAMPLES_GL_REPORT_H
+
+#include "samples/gl_options.h"
+
+#include <stdint.h>
+
+/*
+ * Prints frame times (min, p50, p99, max) and frames a second, and writes options->json if it is
+ * set: the file appears whole or not at all. times_ns has options->frames entries and is sorted
+ * by the call. The context must be current. Returns 0, or a negative errno after a message on
+ * stderr.
+ */
+int gl_report(const struct gl_options *options, enum gl_platform_kind platform, uint32_t width,
+              uint32_t height, uint64_t *times_ns);
+
+#endif
