@@ -2,10 +2,10 @@
 /*
  * The virgl backend: virglrenderer on an EGL of our own.
  *
- * virglrenderer gets its GL contexts through callbacks of version 3. Version 4, with the EGL
- * display added, would make it create the context of its fence thread by itself, of another kind
- * than ours, and take sRGB write control away from guests; what it would give, import of dma-bufs,
- * is for blob resources.
+ * virglrenderer gets its GL contexts through callbacks of version 3. Version 4, with the EGL display
+ * added, would make it create the context of its fence thread by itself, of another kind than ours,
+ * and take sRGB write control away from guests; what it would give, import of dma-bufs, is for blob
+ * resources.
  */
 #include "mediator/base/log.h"
 #include "mediator/base/util.h"

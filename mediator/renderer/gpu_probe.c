@@ -83,8 +83,7 @@ static int start_child(struct candidate *c, void (*work)(const struct candidate 
     return 0;
 }
 
-/* Reads up to size bytes and reaps the child. Returns the bytes read; *ret_status is the child's.
- */
+/* Reads up to size bytes and reaps the child. Returns the bytes read; *ret_status is the child's. */
 static size_t finish_child(struct candidate *c, void *buf, size_t size, long long deadline_ms,
                            int *ret_status)
 {
@@ -315,8 +314,7 @@ int gpu_choose(const char *wanted, struct gpu_choice *ret, const char **why)
 
     if (wanted && strcmp(wanted, "auto") != 0) {
         if (!egl_gpu_id_valid(wanted)) {
-            *why =
-                say("\"%s\" is no GPU: it is auto, software, /dev/dri/renderDN or egl:N", wanted);
+            *why = say("\"%s\" is no GPU: it is auto, software, /dev/dri/renderDN or egl:N", wanted);
             return -EINVAL;
         }
         choose(ret, wanted, strcmp(wanted, EGL_GPU_SOFTWARE) != 0);

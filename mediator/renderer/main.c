@@ -45,11 +45,11 @@ static void stop(struct renderer *r, int exit_code)
 
 /* ---- connections ---------------------------------------------------------------------------- */
 
-static void on_ended(void *opaque, const char *reason)
+static void on_ended(void *opaque, bool broken, const char *reason)
 {
     struct renderer *r = opaque;
 
-    log_info("connection ended: %s", reason);
+    log_line(broken ? LOG_WARNING : LOG_INFO, "connection ended: %s", reason);
     if (r->broker != NULL && broker_link_send(r->broker, BROKER_DONE, reason) < 0)
         log_debug("aliquotd can't be told");
     vhost_backend_destroy(TAKE_PTR(r->connection));

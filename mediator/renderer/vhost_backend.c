@@ -38,10 +38,16 @@ void vhost_end(struct vhost_backend *be, const char *format, ...)
     sd_event_source_set_enabled(be->end_source, SD_EVENT_ONESHOT);
 }
 
+void vhost_closed(struct vhost_backend *be)
+{
+    be->closed = !be->ended;
+    vhost_end(be, "the front-end closed the connection");
+}
+
 static int on_end(sd_event_source *source, void *opaque)
 {
     struct vhost_backend *be = opaque;
-    be->config.ended(be->config.opaque, be->end_reason);
+    be->config.ended(be->config.opaque, !be->closed, be->end_reason);
     return 0;
 }
 

@@ -25,9 +25,10 @@ struct vhost_backend_config {
     struct gpu_limits limits;
     uint32_t scanouts, width, height;
     struct broker_stats *stats; /* borrowed */
-    /* The connection has ended; reason is one line, valid for the call. Called once, from the event
+    /* The connection has ended, broken where the front-end's fault or ours ended it and not the
+     * front-end's will; reason is one line, valid for the call. Called once, from the event
      * loop and never from inside create; the callee may destroy the back-end. */
-    void (*ended)(void *opaque, const char *reason);
+    void (*ended)(void *opaque, bool broken, const char *reason);
     void *opaque;
 };
 

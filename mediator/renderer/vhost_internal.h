@@ -71,6 +71,7 @@ struct vhost_backend {
     uint64_t protocol_features;
     bool device_used; /* has seen a request since its last reset */
     bool ended;
+    bool closed; /* ended, and by the front-end's will */
     char end_reason[BROKER_TEXT_MAX];
     struct log_limit refused_limit;
 };
@@ -78,6 +79,8 @@ struct vhost_backend {
 /* Ends the connection from the event loop; nothing is served any more. The first reason counts. */
 void vhost_end(struct vhost_backend *be, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* The same where the front-end wanted it. */
+void vhost_closed(struct vhost_backend *be);
 /* The same for a peer that broke the rules: counted. */
 #define vhost_reject(be, ...)                                                                      \
     do {                                                                                           \

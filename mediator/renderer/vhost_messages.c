@@ -17,7 +17,7 @@ static void read_failed(struct vhost_backend *be, int error)
 {
     switch (error) {
     case -ENODATA:
-        vhost_end(be, "the front-end closed the connection");
+        vhost_closed(be);
         return;
     case -ECONNRESET:
         vhost_reject(be, "the front-end went away in the middle of a message");
@@ -91,7 +91,7 @@ static void send_answer(struct vhost_backend *be, struct vhost_message *msg)
     /* Nobody asks again before he has read, so the socket has room, or its peer means no good. */
     int r = msg_send(be->fd, iov, ARRAY_SIZE(iov), NULL, 0, 0);
     if (r == -EPIPE)
-        vhost_end(be, "the front-end closed the connection");
+        vhost_closed(be);
     else if (r == -ETIMEDOUT || r == -EAGAIN)
         vhost_reject(be, "the front-end does not read its answers");
     else if (r < 0)

@@ -1,17 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Fixtures: a renderer for all tests of a file, a session on it for each test."""
 
-import pathlib
-import sys
-
 import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
-from raw.display import Display  # noqa: E402
-from raw.neighbour import Neighbour  # noqa: E402
-from raw.renderer import Renderer  # noqa: E402
-from raw.session import Session, probe, warm_up  # noqa: E402
+from raw.display import Display
+from raw.neighbour import Neighbour
+from raw.renderer import Renderer
+from raw.session import Session, probe, warm_up
 
 
 class Served:

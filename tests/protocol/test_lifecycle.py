@@ -7,8 +7,6 @@ from raw import virtio_gpu as vg
 from raw import vring
 from raw.display import Display
 
-ROUND = vg.get_display_info()
-
 
 def still_has(guest, resource):
     """True if the resource exists."""
@@ -172,12 +170,6 @@ def either(session, request):
     return session.guest(drop=request.param)
 
 
-def poll_until_done(guest, pending):
-    """Waits for a command without its notification."""
-    while not guest.finished(pending):
-        guest.front_end.ask_u64(vu.GET_FEATURES)
-
-
 def calls_so_far(guest):
     """Notifications of the control queue; those on their way arrive before the answer does."""
     guest.front_end.ask_u64(vu.GET_FEATURES)
@@ -208,7 +200,7 @@ def test_no_notification_where_none_is_wanted(session):
     calls = calls_so_far(guest)
     ring.set_used_event(ring.last_used + 9)
     for i in range(9):
-        poll_until_done(guest, guest.submit(vg.create_2d(i + 2, 4, 4)))
+        guest.poll(guest.submit(vg.create_2d(i + 2, 4, 4)))
     assert calls_so_far(guest) == calls
     guest.ok(vg.create_2d(11, 4, 4))
     guest.wait(lambda: guest.calls[0] == calls + 1)
@@ -221,7 +213,7 @@ def test_no_notification_with_the_flag(session):
     calls = calls_so_far(guest)
     ring.set_avail_flags(vring.AVAIL_NO_INTERRUPT)
     for i in range(5):
-        poll_until_done(guest, guest.submit(vg.create_2d(i + 2, 4, 4)))
+        guest.poll(guest.submit(vg.create_2d(i + 2, 4, 4)))
     assert calls_so_far(guest) == calls
     ring.set_avail_flags(0)
     guest.ok(vg.create_2d(10, 4, 4))

@@ -67,7 +67,7 @@ def test_capsets_of_virgl(guest):
 
 
 def test_context_of_the_default_capset(guest):
-    """facts: the kernel's console creates its context with context_init 0."""
+    """The kernel's console creates its context with context_init 0."""
     guest.ok(vg.ctx_create(1, context_init=0))
     guest.ok(vg.submit_3d(1, command(0)))
 

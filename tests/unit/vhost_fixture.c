@@ -42,7 +42,7 @@ uint64_t fe_mapped_bytes(void)
     return sum;
 }
 
-static void on_ended(void *opaque, const char *reason)
+static void on_ended(void *opaque, bool broken, const char *reason)
 {
     struct front_end *fe = opaque;
     assert_false(fe->ended);

@@ -235,6 +235,13 @@ class Guest:
 
     # ---- waiting
 
+    def poll(self, pending):
+        """Waits for a command without its notification: round trips let the renderer run."""
+        end = time.monotonic() + WAIT
+        while not self.finished(pending):
+            assert time.monotonic() < end, 'nothing happens'
+            self.front_end.ask_u64(vu.GET_FEATURES)
+
     def reap(self):
         """Notes all finished chains, and asks to be told of the next."""
         for queue, ring in enumerate(self.rings):

@@ -83,7 +83,8 @@ def check_log(renderer, expected):
         assert match and match['vgpu'] == renderer.name, f'a line that names no vGPU: {line}'
     complaints = [line for line in lines if not ORDINARY.search(line)]
     text = '\n'.join(lines)
-    assert expected is None or len(complaints) == expected, f'{len(complaints)} complaints, not {expected}:\n{text}'
+    assert expected is None or len(complaints) == expected, \
+        f'{len(complaints)} complaints, not {expected}:\n{text}'
 
 
 def warm_up(renderer):
