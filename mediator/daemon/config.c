@@ -91,6 +91,8 @@ static int inherit(struct vgpu_config *v, const struct vgpu_config *defaults)
         v->width = defaults->width;
         v->height = defaults->height;
     }
+    if (!v->scanout_by)
+        v->scanout_by = defaults->scanout_by;
     if (v->max_memory_bytes == 0)
         v->max_memory_bytes = defaults->max_memory_bytes;
     return 0;
@@ -118,7 +120,8 @@ int config_finish(struct config *c, char **ret_error)
 {
     char *built_in_gpu = "auto"; /* only read */
     const struct vgpu_config built_in = {
-        .gpu = built_in_gpu, .backend = "virgl", .scanouts = 1, .width = 1280, .height = 800};
+        .gpu = built_in_gpu, .backend = "virgl", .scanouts = 1, .width = 1280, .height = 800,
+        .scanout_by = "copy"};
 
     if (!c->socket_dir) {
         int r = default_socket_dir(&c->socket_dir, ret_error);

@@ -38,6 +38,7 @@ struct vgpu_config {
     const char *backend;       /* static; NULL = unset */
     int scanouts;              /* -1 = unset */
     uint32_t width, height;    /* 0 = unset */
+    const char *scanout_by;    /* static; NULL = unset */
     uint64_t max_memory_bytes; /* 0 = no limit of ours: the renderer's own */
 };
 

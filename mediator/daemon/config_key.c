@@ -93,16 +93,28 @@ static int set_gpu(struct config *c, struct vgpu_config *v, const char *value)
     return gpu_id_valid(value) ? replace_string(&v->gpu, value) : -EINVAL;
 }
 
-static int set_backend(struct config *c, struct vgpu_config *v, const char *value)
+/* Gives the static string that value equals. */
+static int choose(const char *value, const char *const *choices, size_t n, const char **ret)
 {
-    static const char *const backends[] = {"virgl", "null"};
-    for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
-        if (!strcmp(value, backends[i])) {
-            v->backend = backends[i];
+    for (size_t i = 0; i < n; i++) {
+        if (!strcmp(value, choices[i])) {
+            *ret = choices[i];
             return 0;
         }
     }
     return -EINVAL;
+}
+
+static int set_backend(struct config *c, struct vgpu_config *v, const char *value)
+{
+    static const char *const backends[] = {"virgl", "null"};
+    return choose(value, backends, ARRAY_SIZE(backends), &v->backend);
+}
+
+static int set_scanout_by(struct config *c, struct vgpu_config *v, const char *value)
+{
+    static const char *const ways[] = {"copy", "dmabuf"};
+    return choose(value, ways, ARRAY_SIZE(ways), &v->scanout_by);
 }
 
 static int set_scanouts(struct config *c, struct vgpu_config *v, const char *value)
@@ -146,6 +158,8 @@ static const struct key {
     {"scanouts", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_scanouts, "0 to 16"},
     {"size", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_size,
      "WIDTHxHEIGHT in pixels, 64 to 16384 each"},
+    {"scanout-by", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_scanout_by,
+     "copy or dmabuf"},
     {"max-memory", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_max_memory,
      "bytes, 1M to 16T, with K, M, G or T for powers of 1024"},
 };

@@ -204,7 +204,7 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
     snprintf(size, sizeof(size), "%" PRIu32 "x%" PRIu32, v->width, v->height);
     snprintf(memory, sizeof(memory), "%" PRIu64, v->max_memory_bytes);
 
-    const char *argv[24];
+    const char *argv[26];
     size_t n = 0;
     argv[n++] = config->program;
     argv[n++] = "--name";
@@ -219,6 +219,8 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
     argv[n++] = scanouts;
     argv[n++] = "--size";
     argv[n++] = size;
+    argv[n++] = "--scanout-by";
+    argv[n++] = v->scanout_by;
     if (v->max_memory_bytes > 0) {
         argv[n++] = "--max-memory";
         argv[n++] = memory;

@@ -133,7 +133,7 @@ static bool show_dmabuf(struct gpu_device *dev, uint32_t id)
     struct backend_dmabuf buf;
     bool shown;
 
-    if (!dev->display->ops->dmabuf_scanout || !ops->export_dmabuf ||
+    if (!dev->dmabuf || !dev->display->ops->dmabuf_scanout || !ops->export_dmabuf ||
         ops->export_dmabuf(dev->backend, s->resource_id, &buf) < 0)
         return false;
     shown = dev->display->ops->dmabuf_scanout(dev->display, id, s->r.x, s->r.y, s->r.width,

@@ -73,6 +73,7 @@ static int serve(struct renderer *r, int fd)
         .fences = r->fences,
         .limits = limits,
         .scanouts = r->options.scanouts,
+        .dmabuf = r->options.dmabuf,
         .width = r->options.width,
         .height = r->options.height,
         .stats = r->stats,

@@ -20,6 +20,7 @@ enum option_id {
     OPT_GPU,
     OPT_SCANOUTS,
     OPT_SIZE,
+    OPT_SCANOUT_BY,
     OPT_MAX_MEMORY,
     OPT_VERBOSE,
     OPT_BROKER_FD,
@@ -38,6 +39,7 @@ static const struct option options[] = {
     {"gpu", required_argument, NULL, OPT_GPU},
     {"scanouts", required_argument, NULL, OPT_SCANOUTS},
     {"size", required_argument, NULL, OPT_SIZE},
+    {"scanout-by", required_argument, NULL, OPT_SCANOUT_BY},
     {"max-memory", required_argument, NULL, OPT_MAX_MEMORY},
     {"verbose", no_argument, NULL, OPT_VERBOSE},
     {"broker-fd", required_argument, NULL, OPT_BROKER_FD},
@@ -67,6 +69,7 @@ void options_print_help(void)
           "                       where it draws (auto)\n"
           "  --scanouts N         displays, 0 to 16 (1)\n"
           "  --size WxH           size of a display where no front-end says (1280x800)\n"
+          "  --scanout-by HOW     copy, or dmabuf for a front-end whose console has GL (copy)\n"
           "  --max-memory BYTES[K|M|G]\n"
           "                       bound on the sum of the guest's resources (4G)\n"
           "  --ready-fd N         write a newline to N once ready, and close it\n"
@@ -189,6 +192,11 @@ static bool parse_one(struct renderer_options *o, int option, const char *arg)
         return true;
     case OPT_SIZE:
         return parse_size(arg, &o->width, &o->height);
+    case OPT_SCANOUT_BY:
+        o->dmabuf = strcmp(arg, "dmabuf") == 0;
+        if (!o->dmabuf && strcmp(arg, "copy") != 0)
+            return usage("--scanout-by: '%s' is neither copy nor dmabuf", arg);
+        return true;
     case OPT_MAX_MEMORY:
         return parse_bytes(arg, &o->max_memory_bytes);
     case OPT_VERBOSE:

@@ -27,6 +27,7 @@ struct renderer_options {
     int fd, broker_fd, stats_fd, ready_fd; /* -1 = not given */
     uint32_t scanouts;                     /* 1 */
     uint32_t width, height;                /* 1280 × 800 */
+    bool dmabuf;                           /* --scanout-by dmabuf */
     uint64_t max_memory_bytes;             /* 0 = not given */
     bool verbose;
 };

@@ -125,6 +125,7 @@ static int create_device(struct vhost_backend *be)
         .backend = be->config.backend,
         .limits = be->config.limits,
         .scanouts = be->config.scanouts,
+        .dmabuf = be->config.dmabuf,
         .width = be->config.width,
         .height = be->config.height,
         .stats = be->config.stats,

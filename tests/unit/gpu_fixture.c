@@ -226,6 +226,7 @@ void fixture_make_device(struct fixture *f, const struct gpu_limits *limits, uin
         .backend = f->backend,
         .limits = *limits,
         .scanouts = scanouts,
+        .dmabuf = !f->by_copy,
         .width = 1280,
         .height = 800,
         .stats = &f->stats,

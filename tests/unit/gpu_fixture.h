@@ -71,6 +71,7 @@ struct fixture {
     int fence_result, submit_result, create_result, back_result;
     uint8_t submitted[64];
     size_t submitted_bytes;
+    bool by_copy; /* taken up by fixture_make_device() */
     bool has_dmabuf;
 
     struct gpu_display display;

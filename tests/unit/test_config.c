@@ -160,6 +160,7 @@ static void test_file(void **state)
                                "backend = null\n"
                                "scanouts = 0\n"
                                "size = 640x480\n"
+                               "scanout-by = dmabuf\n"
                                "max-memory = 1G\n"
                                "[vgpu bare]\n"
                                "[aliquot]\n"
@@ -185,6 +186,7 @@ static void test_file(void **state)
     assert_string_equal(v->backend, "null");
     assert_int_equal(v->scanouts, 0);
     assert_int_equal(v->width, 640);
+    assert_string_equal(v->scanout_by, "dmabuf");
     assert_int_equal(v->max_memory_bytes, 1 << 30);
     v = config_find_vgpu(&c, "bare"); /* a section without keys counts */
     assert_non_null(v);
@@ -192,6 +194,7 @@ static void test_file(void **state)
     assert_string_equal(v->backend, "virgl");
     assert_int_equal(v->scanouts, 1);
     assert_int_equal(v->height, 600);
+    assert_string_equal(v->scanout_by, "copy");
     assert_int_equal(v->max_memory_bytes, 0);
     config_destroy(&c);
 }

@@ -222,6 +222,23 @@ static void test_dmabuf(void **state)
     gpu_device_set_display(f->dev, NULL);
 }
 
+static void test_no_dmabuf_unless_configured(void **state)
+{
+    struct fixture *f = *state;
+
+    f->by_copy = true;
+    fixture_make_device(f, &gpu_limits_default, 1);
+    gpu_device_set_display(f->dev, &f->display);
+    f->has_dmabuf = f->takes_dmabuf = true;
+    fixture_create_2d(f, 1, 64, 32);
+    assert_int_equal(fixture_set_scanout(f, 0, 1, 0, 0, 64, 32), OK);
+    expect(f, CALL_SCANOUT, 0, 0, 0, 64, 32);
+    assert_int_equal(fixture_flush(f, 1, 0, 0, 10, 10), OK);
+    expect(f, CALL_UPDATE, 0, 0, 0, 10, 10);
+    expect_nothing(f);
+    gpu_device_set_display(f->dev, NULL);
+}
+
 static uint32_t cursor(struct fixture *f, uint32_t type, uint32_t scanout, uint32_t id, uint32_t x)
 {
     struct virtio_gpu_update_cursor req = {
@@ -471,6 +488,7 @@ int main(void)
         TEST(test_bands),
         TEST(test_slow_display_is_fair),
         TEST(test_dmabuf),
+        TEST(test_no_dmabuf_unless_configured),
         TEST(test_cursor),
         TEST(test_own_tables),
         TEST(test_display_info_is_asked),
