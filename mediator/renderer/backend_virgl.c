@@ -2,10 +2,9 @@
 /*
  * The virgl backend: virglrenderer on an EGL of our own.
  *
- * virglrenderer gets its GL contexts through callbacks of version 3. Version 4, with the EGL display
- * added, would make it create the context of its fence thread by itself, of another kind than ours,
- * and take sRGB write control away from guests; what it would give, import of dma-bufs, is for blob
- * resources.
+ * virglrenderer gets its GL contexts through callbacks of version 3. With version 4, which adds the
+ * EGL display, it makes the context of its fence thread by itself, by other rules than ours; what
+ * it gives for that, import of dma-bufs, is for blob resources.
  */
 #include "mediator/base/log.h"
 #include "mediator/base/util.h"
@@ -191,9 +190,6 @@ static void destroy_context(struct virgl *v, struct virgl_ctx *ctx)
     virgl_renderer_context_destroy(ctx->id);
     v->current = VIRGL_CURRENT_UNKNOWN;
     virgl_use_own_context(v);
-    /* virglrenderer may have dropped the fence that its thread waited for just then. */
-    if (!virgl_fences_idle(&v->fences))
-        virgl_fences_create_marker(&v->fences);
     free(ctx);
 }
 
@@ -488,8 +484,6 @@ static void virgl_reset(struct backend *b)
     destroy_contexts(v);
     virgl_resource_destroy_all(v);
     note_covered(v, &v->own);
-    /* Queries are gone with their contexts; lets a waiting fence thread go on. */
-    dispatch(b);
 }
 
 static const char *describe(struct backend *b)

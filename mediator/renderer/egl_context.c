@@ -29,7 +29,7 @@ struct egl_gpu {
     const char *platform;
     bool software; /* promised by the id */
     bool gles;
-    bool robust;   /* contexts survive a GPU reset and tell of it */
+    bool robust; /* contexts survive a GPU reset and tell of it */
     bool can_export;
     /* How a GPU reset is asked for; found with the first context, asked often. */
     enum { RESET_UNKNOWN, RESET_NONE, RESET_CORE, RESET_KHR, RESET_ARB } reset_query;
@@ -58,18 +58,17 @@ static bool has_word(const char *list, const char *word)
 __attribute__((format(printf, 2, 3))) static int fail(const char **ret_error, const char *format,
                                                       ...)
 {
-    char *text = NULL;
+    static char text[256];
     va_list args;
 
     va_start(args, format);
-    if (vasprintf(&text, format, args) < 0)
-        text = NULL;
+    vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    *ret_error = text ? text : "out of memory";
+    *ret_error = text;
     return -ENODEV;
 }
 
-/* The platform of libEGL itself, not of a display: libepoxy aborts where there is no libEGL. */
+/* Those of libEGL itself, not of a display. NULL: there is none, and libepoxy would abort. */
 static const char *client_extensions(void)
 {
     static void *library; /* held for the life of the process */
@@ -93,7 +92,8 @@ static void set_environment(bool software)
     if (!software)
         return;
     /* The vendor-neutral libEGL would load every vendor's driver to list devices. Keep a
-     * proprietary one, and the device files that it opens, out of a process that draws on the CPU. */
+     * proprietary one, and the device files that it opens, out of a process that draws on the CPU.
+     */
     if (access(mesa, R_OK) == 0)
         setenv("__EGL_VENDOR_LIBRARY_FILENAMES", mesa, 0);
     /* llvmpipe of Mesa 26.1 answers these queries with uninitialised memory: pointers of ours that
@@ -484,8 +484,8 @@ int egl_gpu_export_texture(struct egl_gpu *gpu, uint32_t texture, struct backend
     if (image == EGL_NO_IMAGE_KHR)
         return -EOPNOTSUPP;
     if (!eglExportDMABUFImageQueryMESA(gpu->display, image, &fourcc, &planes, &modifier) ||
-        planes != 1 ||
-        !eglExportDMABUFImageMESA(gpu->display, image, &fd, &stride, &offset) || fd < 0) {
+        planes != 1 || !eglExportDMABUFImageMESA(gpu->display, image, &fd, &stride, &offset) ||
+        fd < 0) {
         eglDestroyImageKHR(gpu->display, image);
         return -EOPNOTSUPP;
     }

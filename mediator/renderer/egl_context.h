@@ -36,7 +36,7 @@ int egl_gpu_devices(struct egl_gpu_device *ret_devices, int max);
 /* True if id has one of the three forms. */
 bool egl_gpu_id_valid(const char *id);
 
-/* On failure *ret_error is a sentence for the operator: static, or allocated and left so. */
+/* On failure *ret_error is a sentence for the operator, valid until the next failure here. */
 int egl_gpu_open(const char *id, struct egl_gpu **ret, const char **ret_error);
 void egl_gpu_close(struct egl_gpu *gpu);
 

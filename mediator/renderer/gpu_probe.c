@@ -83,7 +83,8 @@ static int start_child(struct candidate *c, void (*work)(const struct candidate 
     return 0;
 }
 
-/* Reads up to size bytes and reaps the child. Returns the bytes read; *ret_status is the child's. */
+/* Reads up to size bytes and reaps the child. Returns the bytes read; *ret_status is the child's.
+ */
 static size_t finish_child(struct candidate *c, void *buf, size_t size, long long deadline_ms,
                            int *ret_status)
 {
@@ -276,14 +277,13 @@ static void choose(struct gpu_choice *ret, const char *id, bool hardware)
 static const char *say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static const char *say(const char *format, ...)
 {
-    char *text = NULL;
+    static char text[512];
     va_list args;
 
     va_start(args, format);
-    if (vasprintf(&text, format, args) < 0)
-        text = NULL;
+    vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    return text ? text : "out of memory";
+    return text;
 }
 
 /* What "auto" means, once the hardware in all was tried. */
@@ -314,7 +314,8 @@ int gpu_choose(const char *wanted, struct gpu_choice *ret, const char **why)
 
     if (wanted && strcmp(wanted, "auto") != 0) {
         if (!egl_gpu_id_valid(wanted)) {
-            *why = say("\"%s\" is no GPU: it is auto, software, /dev/dri/renderDN or egl:N", wanted);
+            *why =
+                say("\"%s\" is no GPU: it is auto, software, /dev/dri/renderDN or egl:N", wanted);
             return -EINVAL;
         }
         choose(ret, wanted, strcmp(wanted, EGL_GPU_SOFTWARE) != 0);

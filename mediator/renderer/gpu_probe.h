@@ -21,8 +21,8 @@ struct gpu_choice {
 int gpu_probe_print(FILE *out);
 
 /* wanted: an id, which is checked for its form alone, or "auto" (also NULL): hardware if any works,
- * else software. *why is set in any case, to a sentence: the reason or the error; static, or
- * allocated and left so. -EINVAL: not an id. */
+ * else software. *why is set in any case, to a sentence, the reason or the error, that is valid
+ * until the next call here. -EINVAL: not an id. */
 int gpu_choose(const char *wanted, struct gpu_choice *ret, const char **why);
 
 #endif

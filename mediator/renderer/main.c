@@ -24,6 +24,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #define PROGRAM "aliquot-renderer"
 
@@ -165,6 +166,23 @@ static int set_up_event(struct renderer *r)
     return result;
 }
 
+static int on_backend_event(sd_event_source *source, int fd, uint32_t revents, void *opaque)
+{
+    struct backend *backend = opaque;
+    backend->ops->dispatch(backend);
+    return 0;
+}
+
+static int watch_backend(struct renderer *r)
+{
+    const struct backend_ops *ops = r->backend->ops;
+
+    if (ops->event_fd == NULL)
+        return 0;
+    return sd_event_add_io(r->event, NULL, ops->event_fd(r->backend), EPOLLIN, on_backend_event,
+                           r->backend);
+}
+
 static int set_up_backend(struct renderer *r)
 {
     static const struct backend_ops *const known[] = {&backend_virgl, &backend_null};
@@ -191,6 +209,11 @@ static int set_up_backend(struct renderer *r)
     result = ops->create(&config, &r->backend, &error);
     if (result < 0) {
         log_error("the GPU can't be used: %s", error);
+        return result;
+    }
+    result = watch_backend(r);
+    if (result < 0) {
+        log_error("event loop: %s", strerror(-result));
         return result;
     }
     log_info("draws with %s", ops->describe(r->backend));

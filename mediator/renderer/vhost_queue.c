@@ -390,18 +390,25 @@ static bool wait_in_flight(struct vhost_queue *vq)
 {
     struct vhost_backend *be = vq->be;
     int64_t deadline = now_ms() + STOP_TIMEOUT_MS;
-    struct pollfd pfd = {.fd = gpu_device_event_fd(be->device), .events = POLLIN};
+    struct backend *backend = be->config.backend;
+    /* The backend's own events count too: fences may hang on them. poll(2) passes over -1. */
+    struct pollfd fds[] = {
+        {.fd = gpu_device_event_fd(be->device), .events = POLLIN},
+        {.fd = backend->ops->event_fd ? backend->ops->event_fd(backend) : -1, .events = POLLIN},
+    };
 
     /* The blocked request is not waited for: the display may answer only after the stop. */
     while (vq->in_flight > (vq->blocked ? 1u : 0u)) {
         int64_t left = deadline - now_ms();
         if (left <= 0)
             return false;
-        int r = poll(&pfd, 1, (int)left);
-        if (r > 0)
-            gpu_device_dispatch(be->device);
-        else if (r < 0 && errno != EINTR)
+        int r = poll(fds, ARRAY_SIZE(fds), (int)left);
+        if (r < 0 && errno != EINTR)
             return false;
+        if (r > 0 && fds[0].revents != 0)
+            gpu_device_dispatch(be->device);
+        if (r > 0 && fds[1].revents != 0)
+            backend->ops->dispatch(backend);
     }
     return true;
 }

@@ -22,7 +22,7 @@ struct virgl_fence;
 struct virgl_fences {
     const struct backend_events *events; /* borrowed */
     void *opaque;
-    uint32_t created; /* number of the newest, wraps; the main thread's */
+    uint32_t created;     /* number of the newest, wraps; the main thread's */
     pthread_mutex_t lock; /* also held during fence_done: after a forget there is none */
     pthread_cond_t progress;
     uint32_t retired;                  /* under lock: all up to this one are */

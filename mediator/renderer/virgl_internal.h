@@ -32,8 +32,8 @@ struct virgl_res {
 };
 
 struct virgl {
-    struct backend base; /* first: the device model knows this part */
-    struct egl_gpu *gpu; /* owned */
+    struct backend base;                       /* first: the device model knows this part */
+    struct egl_gpu *gpu;                       /* owned */
     struct virgl_renderer_callbacks callbacks; /* virglrenderer borrows it until cleanup */
     struct virgl_fences fences;
     struct id_table contexts;  /* of struct virgl_ctx, owned; the guest's */
@@ -41,8 +41,8 @@ struct virgl {
     struct virgl_ctx own;      /* context 0 */
     uint32_t dirty;            /* contexts that are, own included */
     uint32_t current;
-    void *spare;  /* owned: a GL context, while virglrenderer starts */
-    int event_fd; /* owned: an epoll descriptor on virglrenderer's */
+    void *spare;      /* owned: a GL context, while virglrenderer starts */
+    int event_fd;     /* owned: an epoll descriptor on virglrenderer's */
     bool initialized; /* virglrenderer is */
     bool lost;        /* the GPU was reset: nothing is drawn until reset() */
     char text[256];   /* describe() */

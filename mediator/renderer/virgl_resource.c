@@ -18,7 +18,8 @@ struct virgl_box {
 /* struct virgl_renderer_resource_info's flags. */
 #define INFO_Y_0_TOP (1u << 0)
 
-/* Formats of 8 bits a channel that a scan-out can have: which byte of a pixel is blue, green, red. */
+/* Formats of 8 bits a channel that a scan-out can have: which byte of a pixel is blue, green, red.
+ */
 static const struct {
     uint32_t format;
     uint8_t b, g, r;

@@ -26,6 +26,7 @@ RENDERER = {'backend': 'virgl', 'args': ['--gpu', 'software']}
 MAX = 0xFFFFFFFF
 WRONG = (ERR_UNSPEC, ERR_INVALID_PARAMETER, ERR_OUT_OF_MEMORY)
 CREATE_OBJECT, DRAW_VBO, CLEAR, INLINE_WRITE, SET_SUB_CTX = 1, 8, 7, 9, 28
+BLIT, END_QUERY, GET_QUERY_RESULT, QUERY, TIMESTAMP = 16, 20, 21, 9, 2
 
 
 def command(kind, *words, obj=0, length=None):
@@ -98,6 +99,48 @@ def test_fences_complete(drawing):
 def test_fences_of_a_context_complete(drawing):
     response = drawing.ctrl(vg.fenced(vg.submit_3d(1, command(0)), 9, ring_idx=0))
     assert (response.kind, response.fence_id, response.ring_idx) == (vg.OK_NODATA, 9, 0)
+
+
+# ---- queries: their results are fetched by the renderer's main loop, and fences wait for them
+
+QUERY_BUFFER, BIG, BIG_SIDE = 200, (100, 101), 2048
+
+
+def blit(dst, src):
+    """Stretches src over dst: milliseconds of work for a software GPU."""
+    def side(resource, shrink):
+        return resource, 0, vg.B8G8R8A8, 0, 0, 0, BIG_SIDE - shrink, BIG_SIDE - shrink, 1
+    return command(BLIT, 0x10F, 0, 0, *side(dst, 0), *side(src, 3))
+
+
+def query_behind_work(guest):
+    """A stream whose query has no result before the GPU has done its work; where the result goes."""
+    for resource in BIG:
+        guest.ok(vg.create_3d(resource, BIG_SIDE, BIG_SIDE))
+        guest.ok(vg.ctx_attach(1, resource))
+    guest.ok(vg.create_3d(QUERY_BUFFER, 32, 1, target=0, fmt=64, bind=1 << 17))
+    gpa = guest.memory.alloc(32)
+    guest.memory.write(gpa, bytes(32))
+    guest.ok(vg.attach_backing(QUERY_BUFFER, [(gpa, 32)]))
+    guest.ok(vg.ctx_attach(1, QUERY_BUFFER))
+    stream = b''.join(blit(*(BIG if i % 2 else BIG[::-1])) for i in range(8))
+    stream += command(CREATE_OBJECT, 1, TIMESTAMP, 0, QUERY_BUFFER, obj=QUERY)
+    return stream + command(END_QUERY, 1) + command(GET_QUERY_RESULT, 1, 0), gpa
+
+
+def test_fence_behind_a_query(drawing):
+    stream, gpa = query_behind_work(drawing)
+    assert drawing.ctrl(vg.fenced(vg.submit_3d(1, stream), 1)).fence_id == 1
+    assert struct.unpack('<I', drawing.memory.read(gpa, 4)) == (1,)  # done
+
+
+def test_stop_with_a_query_pending(drawing):
+    """The stop waits for the GPU without the main loop, which the query needs."""
+    stream, gpa = query_behind_work(drawing)
+    pending = drawing.submit(vg.fenced(vg.submit_3d(1, stream), 1))
+    drawing.front_end.get_vring_base(0)
+    assert drawing.finish(pending).fence_id == 1
+    assert struct.unpack('<I', drawing.memory.read(gpa, 4)) == (1,)
 
 
 # ---- streams
