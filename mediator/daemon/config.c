@@ -119,9 +119,12 @@ static int default_socket_dir(char **ret, char **ret_error)
 int config_finish(struct config *c, char **ret_error)
 {
     char *built_in_gpu = "auto"; /* only read */
-    const struct vgpu_config built_in = {
-        .gpu = built_in_gpu, .backend = "virgl", .scanouts = 1, .width = 1280, .height = 800,
-        .scanout_by = "copy"};
+    const struct vgpu_config built_in = {.gpu = built_in_gpu,
+                                         .backend = "virgl",
+                                         .scanouts = 1,
+                                         .width = 1280,
+                                         .height = 800,
+                                         .scanout_by = "copy"};
 
     if (!c->socket_dir) {
         int r = default_socket_dir(&c->socket_dir, ret_error);

@@ -66,9 +66,9 @@ struct gpu_device_config {
     void *opaque;
     struct backend *backend; /* borrowed; its events must be gpu_device_backend_events */
     struct gpu_limits limits;
-    uint32_t scanouts;          /* 0 … VIRTIO_GPU_MAX_SCANOUTS */
+    uint32_t scanouts;      /* 0 … VIRTIO_GPU_MAX_SCANOUTS */
     bool dmabuf;            /* scan-outs by dma-buf where backend and display can; else by copy */
-    uint32_t width, height;     /* of scan-out 0 where no display says */
+    uint32_t width, height; /* of scan-out 0 where no display says */
     struct broker_stats *stats; /* borrowed, never NULL */
 };
 

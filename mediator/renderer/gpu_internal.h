@@ -117,7 +117,7 @@ struct gpu_device {
     size_t submit_capacity;
 
     uint32_t n_scanouts;
-    bool dmabuf; /* of the configuration: scan-outs by dma-buf are allowed */
+    bool dmabuf;            /* of the configuration: scan-outs by dma-buf are allowed */
     uint32_t width, height; /* of scan-out 0 by our own tables */
     struct gpu_scanout scanouts[VIRTIO_GPU_MAX_SCANOUTS];
     struct gpu_display *display; /* borrowed, NULL = none */

@@ -72,8 +72,10 @@ static int start_child(struct candidate *c, void (*work)(const struct candidate 
     if (c->child == 0) {
         /* Drivers talk on stderr, also when nothing is wrong. What matters is in the report. */
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-        dup2(null, STDOUT_FILENO);
-        dup2(null, STDERR_FILENO);
+        if (null >= 0) {
+            dup2(null, STDOUT_FILENO);
+            dup2(null, STDERR_FILENO);
+        }
         signal(SIGPIPE, SIG_DFL);
         work(c, fds[1]);
         _exit(0);
@@ -365,6 +367,7 @@ int gpu_probe_print(FILE *out)
                            SD_JSON_BUILD_PAIR_STRING("auto", choice.id),
                            SD_JSON_BUILD_PAIR_STRING("why", why));
     if (r >= 0)
+        /* A set of flags is no member of the enumeration. NOLINTNEXTLINE(*EnumCastOutOfRange) */
         r = sd_json_variant_dump(document, SD_JSON_FORMAT_NEWLINE | SD_JSON_FORMAT_PRETTY, out,
                                  NULL);
     return r < 0 ? r : 0;

@@ -24,7 +24,7 @@ struct vhost_backend_config {
     struct gpu_fence_queue *fences; /* borrowed */
     struct gpu_limits limits;
     uint32_t scanouts, width, height;
-    bool dmabuf; /* scan-outs by dma-buf where that works */
+    bool dmabuf;                /* scan-outs by dma-buf where that works */
     struct broker_stats *stats; /* borrowed */
     /* The connection has ended, broken where the front-end's fault or ours ended it and not the
      * front-end's will; reason is one line, valid for the call. Called once, from the event
