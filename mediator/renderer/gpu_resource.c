@@ -13,8 +13,7 @@ struct gpu_resource *gpu_resource_get(const struct gpu_device *dev, uint32_t id)
     return id_table_get(&dev->resources, id);
 }
 
-/* Adds to what is charged, or not: false if that would be too much. */
-static bool charge(struct gpu_device *dev, uint64_t bytes)
+bool gpu_charge(struct gpu_device *dev, uint64_t bytes)
 {
     if (!range_inside(dev->total_bytes, bytes, dev->limits.max_total_bytes))
         return false;
@@ -23,7 +22,7 @@ static bool charge(struct gpu_device *dev, uint64_t bytes)
     return true;
 }
 
-static void uncharge(struct gpu_device *dev, uint64_t bytes)
+void gpu_uncharge(struct gpu_device *dev, uint64_t bytes)
 {
     dev->total_bytes -= bytes;
     gpu_stat_set(&dev->stats->resource_bytes, dev->total_bytes);
@@ -54,7 +53,7 @@ uint32_t gpu_resource_add(struct gpu_device *dev, const struct backend_resource_
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     bytes = gpu_format_resource_bytes(args);
     if (dev->resources.count >= dev->limits.max_resources ||
-        bytes > dev->limits.max_resource_bytes || !charge(dev, bytes))
+        bytes > dev->limits.max_resource_bytes || !gpu_charge(dev, bytes))
         return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 
     res = calloc(1, sizeof(*res));
@@ -66,7 +65,7 @@ uint32_t gpu_resource_add(struct gpu_device *dev, const struct backend_resource_
     }
     if (r < 0) {
         free(res);
-        uncharge(dev, bytes);
+        gpu_uncharge(dev, bytes);
         return gpu_response_from_errno(r);
     }
     res->args = *args;
@@ -203,13 +202,13 @@ uint32_t gpu_resource_attach(struct gpu_device *dev, struct gpu_resource *res,
     }
     /* Many resources with a long list each would be a way to a lot of memory. */
     cost = b.iov_capacity * sizeof(*b.iov) + b.refs_capacity * sizeof(*b.refs);
-    if (!charge(dev, cost)) {
+    if (!gpu_charge(dev, cost)) {
         backing_finish(dev, &b);
         return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
     }
     r = dev->backend->ops->resource_back(dev->backend, res->args.id, b.iov, (uint32_t)b.n_iov);
     if (r < 0) {
-        uncharge(dev, cost);
+        gpu_uncharge(dev, cost);
         backing_finish(dev, &b);
         return gpu_response_from_errno(r);
     }
@@ -229,7 +228,7 @@ static void drop_backing(struct gpu_device *dev, struct gpu_resource *res)
 
     if (!res->iov)
         return;
-    uncharge(dev, res->backing_charge);
+    gpu_uncharge(dev, res->backing_charge);
     backing_finish(dev, &b);
     res->iov = NULL;
     res->iov_count = 0;
@@ -252,7 +251,7 @@ void gpu_resource_detach(struct gpu_device *dev, struct gpu_resource *res)
 static void resource_free(struct gpu_device *dev, struct gpu_resource *res)
 {
     drop_backing(dev, res);
-    uncharge(dev, res->charged_bytes);
+    gpu_uncharge(dev, res->charged_bytes);
     free(res);
 }
 

@@ -46,6 +46,11 @@ uint32_t gpu_resource_attach(struct gpu_device *dev, struct gpu_resource *res,
 /* Without effect if there is no backing. */
 void gpu_resource_detach(struct gpu_device *dev, struct gpu_resource *res);
 
+/* Adds to the bytes that the device is charged with, or not: false if that would be too much. For
+ * resources, and for what a transport keeps on the host for its client. */
+bool gpu_charge(struct gpu_device *dev, uint64_t bytes);
+void gpu_uncharge(struct gpu_device *dev, uint64_t bytes);
+
 /* Forgets all; the backend has dropped its side already. */
 void gpu_resources_clear(struct gpu_device *dev);
 
