@@ -247,12 +247,15 @@ void gpu_complete(struct gpu_device *dev, struct gpu_cmd *cmd)
 
 void gpu_finish(struct gpu_device *dev, struct gpu_cmd *cmd, bool succeeded)
 {
-    if (!succeeded || !(cmd->hdr.flags & VIRTIO_GPU_FLAG_FENCE)) {
+    if (!(cmd->hdr.flags & VIRTIO_GPU_FLAG_FENCE)) {
         gpu_complete(dev, cmd);
         return;
     }
+    /* A refused command keeps its place behind those before it: to Linux an answered fence says
+     * that all earlier ones of its timeline are done, whatever the answer was. */
     if (gpu_fence_start(dev, cmd) < 0) {
-        gpu_answer(dev, cmd, VIRTIO_GPU_RESP_ERR_UNSPEC, NULL, 0);
+        if (succeeded)
+            gpu_answer(dev, cmd, VIRTIO_GPU_RESP_ERR_UNSPEC, NULL, 0);
         gpu_complete(dev, cmd);
     }
 }

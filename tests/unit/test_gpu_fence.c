@@ -130,12 +130,18 @@ static void test_fence_and_errors(void **state)
     struct virtio_gpu_resource_unref unref = {
         .hdr = {.flags = VIRTIO_GPU_FLAG_FENCE, .fence_id = 9}, .resource_id = 1};
 
+    /* A refused command waits for its turn: its answer would say that earlier fences are done. */
     f->hold_fences = true;
-    assert_int_equal(SEND(f, VIRTIO_GPU_CMD_RESOURCE_UNREF, &unref), BAD_RESOURCE); /* at once */
+    assert_int_equal(SEND(f, VIRTIO_GPU_CMD_RESOURCE_UNREF, &unref), NOT_COMPLETE);
+    assert_int_equal(f->n_fences, 1);
+    fixture_fence_done(f, &f->fences[0]);
+    assert_int_equal(resp->type, BAD_RESOURCE);
     assert_int_equal(resp->flags, VIRTIO_GPU_FLAG_FENCE);
     assert_int_equal(resp->fence_id, 9);
-    assert_int_equal(f->n_fences, 0);
-    assert_int_equal(send_fenced(f, 1, 7, 0), BAD_CONTEXT);
+    assert_int_equal(send_fenced(f, 1, 7, 0), NOT_COMPLETE); /* of a context that is not there */
+    assert_false(f->fences[1].per_context);
+    fixture_fence_done(f, &f->fences[1]);
+    assert_int_equal(resp->type, BAD_CONTEXT);
 
     /* The backend can not make a fence. */
     fixture_create_ctx(f, 1);
@@ -149,14 +155,14 @@ static void test_fence_and_errors(void **state)
     assert_int_equal(send_fenced(f, 11, 1, -1), NOT_COMPLETE);
     unref.hdr.flags = 0;
     assert_int_equal(SEND(f, VIRTIO_GPU_CMD_RESOURCE_UNREF, &unref), OK);
-    fixture_fence_done(f, &f->fences[0]);
+    fixture_fence_done(f, &f->fences[2]);
     assert_int_equal(gpu_device_in_flight(f->dev), 0);
 
     /* Without CONTEXT_INIT the ring means nothing. */
     gpu_device_set_features(f->dev, 1u << VIRTIO_GPU_F_VIRGL);
     assert_int_equal(send_fenced(f, 12, 1, 3), NOT_COMPLETE);
-    assert_false(f->fences[1].per_context);
-    fixture_fence_done(f, &f->fences[1]);
+    assert_false(f->fences[3].per_context);
+    fixture_fence_done(f, &f->fences[3]);
     assert_int_equal(gpu_device_in_flight(f->dev), 0);
 }
 
