@@ -172,6 +172,10 @@ class Demo:
             row = self.summarize_guest(guest, vgpus[guest.name])
             rows.append(row)
             wrong += [f"{guest.name}: {text}" for text in problems(row, code)]
+        contrast = picture.contrast(self.reference)
+        if contrast < picture.CONTRAST_MIN:
+            wrong.append(f"reference.png shows nothing (contrast {contrast:.1f}): the native picture "
+                         "is no reference")
         summary = {
             "ok": not wrong,
             "problems": wrong,
@@ -179,7 +183,7 @@ class Demo:
             "size": self.arguments.size,
             "seconds": round(self.seconds(), 1),
             "reference": self.reference.name,
-            "reference_contrast": round(picture.contrast(self.reference), 2),
+            "reference_contrast": round(contrast, 2),
             "guests": rows,
         }
         (self.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

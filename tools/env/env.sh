@@ -59,14 +59,19 @@ env_step() {
     env_say "$what (log: $log)"
     "$@" >"$log" 2>&1 </dev/null &
     pid=$!
+    # Whatever ends this script ends the step too: nobody may find it at work without the lock.
+    trap 'kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null' EXIT
     while kill -0 "$pid" 2>/dev/null; do
         sleep 1
         if [ $(((SECONDS - start) % 5)) = 0 ] && kill -0 "$pid" 2>/dev/null; then
-            last=$(grep -aE '^(I: |Get:|Unpacking |Setting up )' "$log" | tail -n1 | cut -c1-90)
+            last=$(grep -aE '^(I: |Get:|Unpacking |Setting up )' "$log" | tail -n1 | cut -c1-90 || true)
             env_say "  $((SECONDS - start)) s  ${last#I: }"
         fi
     done
-    if ! wait "$pid"; then
+    local failed=0
+    wait "$pid" || failed=1
+    trap - EXIT
+    if [ "$failed" = 1 ]; then
         tail -n 20 "$log" >&2
         env_die "failed: $what; the whole log is $log"
     fi
@@ -191,6 +196,14 @@ env_prepare() {
     mkdir -p "$env_cache/home"
 }
 
+# The current folder, or the checkout where the current folder is not to be had inside.
+env_chdir() {
+    case $PWD/ in
+    /usr/* | /etc/* | /var/* | /proc/* | /sys/* | /run/*) echo "$checkout" ;;
+    *) echo "$PWD" ;;
+    esac
+}
+
 # Replaces this process by CMD… in the environment, in the current folder. Folders in env_bind are
 # reachable there besides the checkout, the cache, the current folder and /tmp.
 env_bind=()
@@ -210,12 +223,17 @@ env_enter() {
     args+=(--dev-bind /dev /dev --proc /proc --ro-bind /sys /sys --tmpfs /run --tmpfs /var/tmp
         --bind /tmp /tmp --tmpfs /root)
     for d in "$checkout" "$env_cache" "$PWD" "${env_bind[@]}"; do
+        # Not over the root's own folders: there, / and /usr are the environment's.
+        case $d in
+        / | /usr | /usr/* | /etc | /etc/* | /var | /var/* | /bin | /sbin | /lib* | /proc* | /sys* | \
+            /dev* | /run | /run/*) continue ;;
+        esac
         args+=(--bind "$d" "$d")
     done
     # A pid namespace: whatever a test leaves behind ends with it.
-    args+=(--unshare-pid --die-with-parent --chdir "$PWD"
+    args+=(--unshare-pid --die-with-parent
         --setenv HOME "$env_cache/home" --setenv PATH /usr/sbin:/usr/bin:/sbin:/bin
         --setenv ALIQUOT_GUEST_KERNEL /usr/lib/aliquot/guest-kernel
         --setenv LC_ALL C.UTF-8 --unsetenv XDG_RUNTIME_DIR --unsetenv PYTHONHOME)
-    exec bwrap "${args[@]}" -- "$@"
+    exec bwrap "${args[@]}" -- env --chdir="$(env_chdir)" "$@"
 }

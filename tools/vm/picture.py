@@ -13,6 +13,8 @@ from vm.mediator import program
 
 # What rounding may change: a step of colour here and there, some pixels along edges.
 MEAN_DIFF_MAX = 2.0
+# A picture with less (standard deviation) shows nothing worth comparing with.
+CONTRAST_MIN = 20.0
 
 _RENDER_S = 120.0
 
