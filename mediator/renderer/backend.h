@@ -63,9 +63,18 @@ struct backend_config {
     void *opaque;
 };
 
+/* What things cost in host memory besides their texels, measured on llvmpipe; it is charged to the
+ * vGPU. Drivers differ, so it is an estimate, and the process has a hard limit behind it. */
+struct backend_memory {
+    uint32_t row_align;      /* bytes, a power of two: rows of textures are rounded up to it */
+    uint32_t resource_bytes; /* of each resource */
+    uint32_t context_bytes;  /* of each context */
+};
+
 struct backend_ops {
     const char *name;
     bool has_3d; /* offers VIRTIO_GPU_F_VIRGL, has capsets */
+    struct backend_memory memory;
 
     /* Brings the GPU up. On failure *ret_error is a sentence for the operator (static or leaked
      * once), and the result a negative errno. */

@@ -336,6 +336,7 @@ static int null_export_dmabuf(struct backend *b, uint32_t resource_id, struct ba
 const struct backend_ops backend_null = {
     .name = "null",
     .has_3d = true,
+    .memory = {.row_align = 1},
     .create = null_create,
     .destroy = null_destroy,
     .reset = null_reset,

@@ -230,14 +230,18 @@ static void check_lost(struct virgl *v)
 static int submit(struct backend *b, uint32_t ctx_id, void *buf, size_t bytes)
 {
     struct virgl *v = virgl_from_backend(b);
+    struct virgl_ctx *ctx = id_table_get(&v->contexts, ctx_id);
     int r;
 
     if (v->lost)
         return -EIO;
-    if (!id_table_get(&v->contexts, ctx_id))
+    if (!ctx)
         return -ENOENT;
     if (bytes % 4 || bytes / 4 > INT32_MAX)
         return -EINVAL;
+    r = virgl_stream_check(buf, bytes, &ctx->subs);
+    if (r < 0)
+        return r;
     r = virgl_renderer_submit_cmd(buf, (int)ctx_id, (int)(bytes / 4));
     /* Also if it failed: what came before the wrong command is under way. */
     virgl_note_work(v, ctx_id);
@@ -494,6 +498,7 @@ static const char *describe(struct backend *b)
 const struct backend_ops backend_virgl = {
     .name = "virgl",
     .has_3d = true,
+    .memory = {.row_align = 64, .resource_bytes = 8 << 10, .context_bytes = 12 << 20},
     .create = virgl_create,
     .destroy = virgl_destroy,
     .reset = virgl_reset,

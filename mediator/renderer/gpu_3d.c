@@ -75,7 +75,8 @@ uint32_t gpu_cmd_ctx_create(struct gpu_device *dev, struct gpu_call *call)
         if (capset_id != 0 && !capset_get(dev, capset_id))
             return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     }
-    if (dev->contexts.count >= dev->limits.max_contexts)
+    if (dev->contexts.count >= dev->limits.max_contexts ||
+        !gpu_charge(dev, dev->backend->ops->memory.context_bytes))
         return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 
     ctx = calloc(1, sizeof(*ctx));
@@ -88,6 +89,7 @@ uint32_t gpu_cmd_ctx_create(struct gpu_device *dev, struct gpu_call *call)
     }
     if (r < 0) {
         free(ctx);
+        gpu_uncharge(dev, dev->backend->ops->memory.context_bytes);
         return gpu_response_from_errno(r);
     }
     gpu_stat_set(&dev->stats->contexts, dev->contexts.count);
@@ -100,6 +102,7 @@ uint32_t gpu_cmd_ctx_destroy(struct gpu_device *dev, struct gpu_call *call)
 
     dev->backend->ops->ctx_destroy(dev->backend, id);
     free(id_table_remove(&dev->contexts, id));
+    gpu_uncharge(dev, dev->backend->ops->memory.context_bytes);
     gpu_stat_set(&dev->stats->contexts, dev->contexts.count);
     gpu_fence_context_gone(dev, id);
     return VIRTIO_GPU_RESP_OK_NODATA;
@@ -110,8 +113,10 @@ void gpu_contexts_clear(struct gpu_device *dev)
     struct gpu_context *ctx;
     uint32_t pos = 0;
 
-    while ((ctx = id_table_next(&dev->contexts, &pos)))
+    while ((ctx = id_table_next(&dev->contexts, &pos))) {
         free(ctx);
+        gpu_uncharge(dev, dev->backend->ops->memory.context_bytes);
+    }
     id_table_finish(&dev->contexts);
     gpu_stat_set(&dev->stats->contexts, 0);
 }

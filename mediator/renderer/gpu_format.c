@@ -187,7 +187,7 @@ static uint64_t saturating_mul(uint64_t a, uint64_t b)
     return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
 }
 
-uint64_t gpu_format_resource_bytes(const struct backend_resource_args *args)
+uint64_t gpu_format_resource_bytes(const struct backend_resource_args *args, uint32_t row_align)
 {
     const struct gpu_format f = gpu_format_get(args->format);
     uint64_t layers = MAX(args->array_size, 1u), samples = MAX(args->nr_samples, 1u), total = 0;
@@ -202,6 +202,9 @@ uint64_t gpu_format_resource_bytes(const struct backend_resource_args *args)
         uint64_t bytes = f.block_bytes;
 
         bytes = saturating_mul(bytes, (w + f.block_width - 1) / f.block_width);
+        if (__builtin_add_overflow(bytes, row_align - 1, &bytes))
+            return UINT64_MAX;
+        bytes &= ~(uint64_t)(row_align - 1);
         bytes = saturating_mul(bytes, (h + f.block_height - 1) / f.block_height);
         bytes = saturating_mul(bytes, d);
         bytes = saturating_mul(bytes, layers);

@@ -38,8 +38,8 @@ struct gpu_format gpu_format_get(uint32_t format);
 bool gpu_format_is_2d(uint32_t format);
 
 /* Bytes that a resource needs on the host: all levels, layers and samples. Saturates at
- * UINT64_MAX. */
-uint64_t gpu_format_resource_bytes(const struct backend_resource_args *args);
+ * UINT64_MAX. row_align: of struct backend_memory. */
+uint64_t gpu_format_resource_bytes(const struct backend_resource_args *args, uint32_t row_align);
 
 /* A side at a mip level. level must be below 32. */
 static inline uint32_t gpu_format_minify(uint32_t side, uint32_t level)

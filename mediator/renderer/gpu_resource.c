@@ -51,9 +51,11 @@ uint32_t gpu_resource_add(struct gpu_device *dev, const struct backend_resource_
         return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
     if (!dimensions_ok(dev, args))
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-    bytes = gpu_format_resource_bytes(args);
-    if (dev->resources.count >= dev->limits.max_resources ||
-        bytes > dev->limits.max_resource_bytes || !gpu_charge(dev, bytes))
+    bytes = gpu_format_resource_bytes(args, dev->backend->ops->memory.row_align);
+    if (dev->resources.count >= dev->limits.max_resources || bytes > dev->limits.max_resource_bytes)
+        return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+    bytes += dev->backend->ops->memory.resource_bytes;
+    if (!gpu_charge(dev, bytes))
         return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 
     res = calloc(1, sizeof(*res));

@@ -17,6 +17,7 @@
 #include "mediator/renderer/gpu_probe.h"
 #include "mediator/renderer/listener.h"
 #include "mediator/renderer/options.h"
+#include "mediator/renderer/self_limit.h"
 #include "mediator/renderer/sigbus.h"
 #include "mediator/renderer/vhost_backend.h"
 
@@ -60,19 +61,24 @@ static void on_ended(void *opaque, bool broken, const char *reason)
         stop(r, EXIT_FAILURE);
 }
 
-/* Consumes fd. */
-static int serve(struct renderer *r, int fd)
+static struct gpu_limits guest_limits(const struct renderer *r)
 {
     struct gpu_limits limits = gpu_limits_default;
     if (r->options.max_memory_bytes > 0) {
         limits.max_total_bytes = r->options.max_memory_bytes;
         limits.max_resource_bytes = MIN(limits.max_resource_bytes, limits.max_total_bytes);
     }
+    return limits;
+}
+
+/* Consumes fd. */
+static int serve(struct renderer *r, int fd)
+{
     const struct vhost_backend_config config = {
         .event = r->event,
         .backend = r->backend,
         .fences = r->fences,
-        .limits = limits,
+        .limits = guest_limits(r),
         .scanouts = r->options.scanouts,
         .dmabuf = r->options.dmabuf,
         .width = r->options.width,
@@ -256,6 +262,7 @@ static int run(struct renderer *r)
     if (set_up_fds(r) < 0 || set_up_event(r) < 0)
         return EXIT_FAILURE;
     sigbus_install(PROGRAM, r->options.name, r->stats);
+    self_limit(guest_limits(r).max_total_bytes);
     if (set_up_backend(r) < 0 || set_up_mode(r) < 0)
         return EXIT_FAILURE;
     tell_ready(r);

@@ -10,6 +10,7 @@
 #include "mediator/renderer/egl_context.h"
 #include "mediator/renderer/id_table.h"
 #include "mediator/renderer/virgl_fence.h"
+#include "mediator/renderer/virgl_stream.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,6 +22,7 @@
 struct virgl_ctx {
     uint32_t id;
     bool dirty; /* was given work that no fence covers yet */
+    struct virgl_sub_contexts subs;
 };
 
 struct virgl_res {

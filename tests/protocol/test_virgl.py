@@ -248,3 +248,19 @@ def test_backing_goes_while_commands_use_it(drawing):
         drawing.rings[0].kick()
         drawing.ok(vg.fenced(vg.submit_3d(1, command(0)), i))
     recovers(drawing)
+
+
+# ---- memory that streams and contexts would take past the limits
+
+def test_stream_that_makes_resources_itself(drawing):
+    """Blobs are not offered, and nothing would charge what such a command allocates."""
+    for kind in (48, 49):
+        assert drawing.ctrl(vg.submit_3d(1, command(kind, *range(11)))).kind in WRONG
+    recovers(drawing)
+
+
+def test_sub_contexts_without_end(drawing):
+    made = [drawing.ctrl(vg.submit_3d(1, command(29, i))).kind for i in range(1, 66)]
+    assert made == [vg.OK_NODATA] * 64 + [ERR_OUT_OF_MEMORY]
+    drawing.ok(vg.submit_3d(1, command(30, 64)))
+    drawing.ok(vg.submit_3d(1, command(29, 65)))

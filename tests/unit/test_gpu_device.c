@@ -183,6 +183,31 @@ static void test_create_2d(void **state)
     assert_int_equal(atomic_load(&f->stats.resource_bytes), 0);
 }
 
+/* What contexts and resources cost besides texels is the backend's to say, and is charged. */
+static void test_charges_of_the_backend(void **state)
+{
+    struct fixture *f = *state;
+    struct gpu_limits limits = gpu_limits_default;
+    struct virtio_gpu_ctx_create ctx = {.hdr.ctx_id = 2};
+
+    f->ops.memory.context_bytes = 1000;
+    f->ops.memory.resource_bytes = 10;
+    f->ops.memory.row_align = 64;
+    limits.max_total_bytes = 1999;
+    fixture_make_device(f, &limits, 1);
+    fixture_create_ctx(f, 1);
+    assert_int_equal(atomic_load(&f->stats.resource_bytes), 1000);
+    assert_int_equal(SEND(f, VIRTIO_GPU_CMD_CTX_CREATE, &ctx), NO_MEMORY);
+    fixture_create_2d(f, 1, 1, 3);
+    assert_int_equal(atomic_load(&f->stats.resource_bytes), 1000 + 3 * 64 + 10);
+    gpu_device_reset(f->dev);
+    assert_int_equal(atomic_load(&f->stats.resource_bytes), 0);
+    fixture_create_ctx(f, 1);
+    ctx.hdr.ctx_id = 1;
+    assert_int_equal(SEND(f, VIRTIO_GPU_CMD_CTX_DESTROY, &ctx), OK);
+    assert_int_equal(atomic_load(&f->stats.resource_bytes), 0);
+}
+
 static void test_limits(void **state)
 {
     struct fixture *f = *state;
@@ -539,6 +564,7 @@ int main(void)
         TEST(test_features_gate_commands),
         TEST(test_config_space),
         TEST(test_create_2d),
+        TEST(test_charges_of_the_backend),
         TEST(test_limits),
         TEST(test_transfer_2d),
         TEST(test_uuid),

@@ -296,7 +296,7 @@ static void test_format_bytes(void **state)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        assert_true(gpu_format_resource_bytes(&cases[i].args) == cases[i].bytes);
+        assert_true(gpu_format_resource_bytes(&cases[i].args, 1) == cases[i].bytes);
 }
 
 int main(void)
