@@ -17,7 +17,14 @@ int config_set(struct config *c, const char *key, const char *value, const char 
                           ret_error);
 }
 
-static const struct vgpu_config vgpu_config_unset = {.scanouts = -1};
+int config_vgpu_set(struct vgpu_config *v, const char *key, const char *value, const char *where,
+                    char **ret_error)
+{
+    /* What may stand in the section of a vGPU touches nothing else. */
+    return config_key_set(NULL, v, CONFIG_SECTION_VGPU, key, value, NULL, where, ret_error);
+}
+
+const struct vgpu_config config_vgpu_unset = {.scanouts = -1};
 
 void config_init(struct config *c)
 {
@@ -26,7 +33,7 @@ void config_init(struct config *c)
         .max_vgpus = VGPUS_ON_DEMAND_DEFAULT,
         .socket_mode = (mode_t)-1,
         .socket_group = (gid_t)-1,
-        .defaults = vgpu_config_unset,
+        .defaults = config_vgpu_unset,
     };
 }
 
@@ -50,7 +57,7 @@ struct vgpu_config *config_find_vgpu(struct config *c, const char *name)
     return NULL;
 }
 
-int config_add_vgpu(struct config *c, const char *name, const char *where, char **ret_error)
+int config_vgpu_check_name(const char *name, const char *where, char **ret_error)
 {
     if (!vgpu_name_valid(name))
         return error_text(ret_error, -EINVAL,
@@ -60,6 +67,14 @@ int config_add_vgpu(struct config *c, const char *name, const char *where, char 
     if (!strcmp(name, "aliquot") || vgpu_name_on_demand(name))
         return error_text(ret_error, -EINVAL, "%s: the name '%s' is kept for vGPUs made on demand",
                           where, name);
+    return 0;
+}
+
+int config_add_vgpu(struct config *c, const char *name, const char *where, char **ret_error)
+{
+    int r = config_vgpu_check_name(name, where, ret_error);
+    if (r < 0)
+        return r;
     if (config_find_vgpu(c, name))
         return error_text(ret_error, -EEXIST, "%s: vGPU '%s' is configured already", where, name);
     if (c->n_vgpus >= CONFIG_VGPUS_MAX)
@@ -70,13 +85,12 @@ int config_add_vgpu(struct config *c, const char *name, const char *where, char 
         return error_text(ret_error, -ENOMEM, "%s: %s", where, strerror(ENOMEM));
     c->vgpus = vgpus;
     struct vgpu_config *v = &vgpus[c->n_vgpus++];
-    *v = vgpu_config_unset;
+    *v = config_vgpu_unset;
     snprintf(v->name, sizeof(v->name), "%s", name);
     return 0;
 }
 
-/* Settings of the second fill what the first leaves open. */
-static int inherit(struct vgpu_config *v, const struct vgpu_config *defaults)
+int config_vgpu_inherit(struct vgpu_config *v, const struct vgpu_config *defaults)
 {
     if (!v->gpu) {
         v->gpu = strdup(defaults->gpu);
@@ -135,9 +149,9 @@ int config_finish(struct config *c, char **ret_error)
     if (c->socket_mode == (mode_t)-1)
         c->socket_mode = c->peers.n_uids || c->peers.n_gids ? 0666 : 0660;
 
-    int r = inherit(&c->defaults, &built_in);
+    int r = config_vgpu_inherit(&c->defaults, &built_in);
     for (size_t i = 0; i < c->n_vgpus && r == 0; i++)
-        r = inherit(&c->vgpus[i], &c->defaults);
+        r = config_vgpu_inherit(&c->vgpus[i], &c->defaults);
     if (r < 0)
         return error_text(ret_error, r, "%s", strerror(-r));
     return 0;

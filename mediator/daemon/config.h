@@ -66,6 +66,17 @@ int config_load_stream(struct config *c, FILE *file, const char *path, char **re
 int config_set(struct config *c, const char *key, const char *value, const char *where,
                char **ret_error);
 
+/* The same for one key of a vGPU that no file has: the caller owns v->gpu. */
+int config_vgpu_set(struct vgpu_config *v, const char *key, const char *value, const char *where,
+                    char **ret_error);
+/* A vGPU with nothing set. */
+extern const struct vgpu_config config_vgpu_unset;
+/* What v leaves open comes from defaults. -ENOMEM or 0. */
+int config_vgpu_inherit(struct vgpu_config *v, const struct vgpu_config *defaults);
+/* Whether a vGPU may have this name: valid, and not kept for vGPUs on demand. -EINVAL and a
+ * message. */
+int config_vgpu_check_name(const char *name, const char *where, char **ret_error);
+
 /* Adds a vGPU with nothing set. -EEXIST, -EINVAL (a bad name), -E2BIG, each with a message. */
 int config_add_vgpu(struct config *c, const char *name, const char *where, char **ret_error);
 

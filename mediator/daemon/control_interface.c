@@ -11,6 +11,7 @@
 #define FIELD SD_VARLINK_DEFINE_FIELD
 #define FIELD_OF SD_VARLINK_DEFINE_FIELD_BY_TYPE
 #define VALUE SD_VARLINK_DEFINE_ENUM_VALUE
+#define INPUT SD_VARLINK_DEFINE_INPUT
 #define OUTPUT SD_VARLINK_DEFINE_OUTPUT
 #define INT SD_VARLINK_INT
 #define STRING SD_VARLINK_STRING
@@ -39,7 +40,8 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(Peer,
 static SD_VARLINK_DEFINE_STRUCT_TYPE(VGPU,
     FIELD(name, STRING, 0),
     FIELD_OF(state, State, 0),
-    COMMENT("\"configured\", or \"on-demand\": made for one connection, gone with it."),
+    COMMENT("\"configured\"; \"on-demand\": made for one connection, gone with it; or \"claimed\": "
+            "made by CreateVGPU."),
     FIELD(kind, STRING, 0),
     COMMENT("Path of the socket that a front-end connects to."),
     FIELD(socket, STRING, 0),
@@ -86,7 +88,30 @@ static SD_VARLINK_DEFINE_METHOD(GetInfo,
     COMMENT("Why it is that one: a sentence."),
     OUTPUT(why, STRING, 0),
     COMMENT("Where the sockets are."),
-    OUTPUT(socketDir, STRING, 0));
+    OUTPUT(socketDir, STRING, 0),
+    COMMENT("The socket where each connection gets a vGPU of its own; null if there is none."),
+    OUTPUT(onDemandSocket, STRING, NULLABLE));
+
+static SD_VARLINK_DEFINE_METHOD_FULL(CreateVGPU,
+    SD_VARLINK_REQUIRES_MORE,
+    COMMENT("Its name; null: run-1, run-2 and so on, the smallest number that is free."),
+    INPUT(name, STRING, NULLABLE),
+    COMMENT("As in aliquot.conf(5), and so what follows; null: what [aliquot] says."),
+    INPUT(gpu, STRING, NULLABLE),
+    INPUT(backend, STRING, NULLABLE),
+    COMMENT("Bytes."),
+    INPUT(maxMemory, INT, NULLABLE),
+    COMMENT("The name that it has got."),
+    OUTPUT(name, STRING, 0),
+    COMMENT("The socket to connect to. It takes several connections, each with a renderer of its "
+            "own: NAME, NAME.2, NAME.3 and so on."),
+    OUTPUT(socket, STRING, 0));
+
+static SD_VARLINK_DEFINE_ERROR(NameTaken, FIELD(message, STRING, 0));
+static SD_VARLINK_DEFINE_ERROR(TooManyVGPUs, FIELD(message, STRING, 0));
+static SD_VARLINK_DEFINE_ERROR(NotAllowed, FIELD(message, STRING, 0));
+static SD_VARLINK_DEFINE_ERROR(BadValue, FIELD(message, STRING, 0));
+static SD_VARLINK_DEFINE_ERROR(Failed, FIELD(message, STRING, 0));
 
 SD_VARLINK_DEFINE_INTERFACE(io_aliquot_Mediator, "io.aliquot.Mediator",
     SD_VARLINK_INTERFACE_COMMENT("Aliquot shares one GPU among vGPUs: the state of its daemon."),
@@ -99,5 +124,19 @@ SD_VARLINK_DEFINE_INTERFACE(io_aliquot_Mediator, "io.aliquot.Mediator",
     SD_VARLINK_SYMBOL_COMMENT("All vGPUs there are."),
     &vl_method_ListVGPUs,
     SD_VARLINK_SYMBOL_COMMENT("The daemon itself."),
-    &vl_method_GetInfo);
+    &vl_method_GetInfo,
+    SD_VARLINK_SYMBOL_COMMENT("Makes a vGPU for the caller. There is one reply, as soon as its socket "
+                              "listens, and no final one: the vGPU is there until the caller's "
+                              "connection ends."),
+    &vl_method_CreateVGPU,
+    SD_VARLINK_SYMBOL_COMMENT("There is a vGPU of this name. All messages are for people to read."),
+    &vl_error_NameTaken,
+    SD_VARLINK_SYMBOL_COMMENT("There are as many vGPUs as max-vgpus allows."),
+    &vl_error_TooManyVGPUs,
+    SD_VARLINK_SYMBOL_COMMENT("This daemon serves configured vGPUs only."),
+    &vl_error_NotAllowed,
+    SD_VARLINK_SYMBOL_COMMENT("A parameter is not as it should be, or there is no such GPU."),
+    &vl_error_BadValue,
+    SD_VARLINK_SYMBOL_COMMENT("The vGPU could not be made."),
+    &vl_error_Failed);
 /* clang-format on */

@@ -11,7 +11,8 @@
  * What I trust: my configuration, my command line and environment, the kernel's word on who a peer
  *   is. Not the peers, and not the renderers: what they say is bounded, checked and only shown to
  *   people.
- * What kills me: SIGTERM, SIGINT or SIGHUP, after which I end all renderers, remove my sockets and
+ * What kills me: SIGTERM, SIGINT or SIGHUP, or the end of my owner (--owner-fd), after which I end
+ *   all renderers, remove my sockets and
  *   exit with 0. Bad configuration or a taken socket directory, at the start alone: exit 1. A bad
  *   command line: exit 2. No renderer, no peer and no shortage of memory or descriptors does.
  */
@@ -74,6 +75,22 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
     return 0;
 }
 
+/* Only his end counts, whatever he writes. */
+static int on_owner_gone(sd_event_source *source, int fd, uint32_t events, void *opaque)
+{
+    log_info("the owner is gone, stopping");
+    sd_event_source_set_enabled(source, SD_EVENT_OFF);
+    mediator_stop(opaque);
+    return 0;
+}
+
+/* A hang-up is reported without being asked for. */
+static int watch_owner(sd_event *event, int fd, struct mediator *m, char **ret_error)
+{
+    int r = fd < 0 ? 0 : sd_event_add_io(event, NULL, fd, 0, on_owner_gone, m);
+    return r < 0 ? error_text(ret_error, r, "--owner-fd: can't watch it: %s", strerror(-r)) : 0;
+}
+
 static int watch_signals(sd_event *event, struct mediator *m)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
@@ -111,6 +128,7 @@ static int run(struct options *options, struct config *config, struct activation
         .event = event,
         .renderer_program = renderer_program(),
         .verbose = options->verbose,
+        .remove_dir = options->owner_fd >= 0,
     };
     struct mediator *m = NULL;
     int r = mediator_create(&mediator_config, &m, ret_error);
@@ -118,6 +136,8 @@ static int run(struct options *options, struct config *config, struct activation
         return r;
     /* From here on there are things to take away: a signal waits for the event loop. */
     r = watch_signals(event, m);
+    if (r >= 0)
+        r = watch_owner(event, options->owner_fd, m, ret_error);
     if (r >= 0)
         r = sd_event_set_watchdog(event, true);
     if (r >= 0)

@@ -3,6 +3,7 @@
 
 #include "mediator/base/log.h"
 #include "mediator/base/util.h"
+#include "mediator/daemon/claim.h"
 #include "mediator/daemon/control.h"
 #include "mediator/daemon/error_text.h"
 #include "mediator/daemon/listener.h"
@@ -29,24 +30,24 @@ struct door {
 
 /* ---- the life of vGPUs ---------------------------------------------------------------------- */
 
-static void append_vgpu(struct mediator *m, struct vgpu *v)
+void mediator_add_vgpu(struct mediator *m, struct vgpu *v)
 {
     struct vgpu **end = &m->vgpus;
     while (*end)
         end = &(*end)->next;
     *end = v;
-    if (v->on_demand)
-        m->n_on_demand++;
+    if (v->kind != VGPU_CONFIGURED)
+        m->n_made++;
 }
 
-static void remove_vgpu(struct mediator *m, struct vgpu *v)
+void mediator_remove_vgpu(struct mediator *m, struct vgpu *v)
 {
     struct vgpu **link = &m->vgpus;
     while (*link != v)
         link = &(*link)->next;
     *link = v->next;
-    if (v->on_demand)
-        m->n_on_demand--;
+    if (v->kind != VGPU_CONFIGURED)
+        m->n_made--;
     vgpu_destroy(v);
 }
 
@@ -64,18 +65,26 @@ static void exit_if_stopped(struct mediator *m)
 static void on_vgpu_idle(void *opaque, struct vgpu *v)
 {
     struct mediator *m = opaque;
-    if (v->on_demand)
-        remove_vgpu(m, v);
+    if (v->kind != VGPU_CONFIGURED && !(v->claim && claim_owns_idle(v->claim, v))) {
+        mediator_remove_vgpu(m, v);
+        if (!m->stopping)
+            claims_retry(m); /* someone may wait for its name */
+    }
     exit_if_stopped(m);
 }
 
-static bool name_in_use(const struct mediator *m, const char *name)
+struct vgpu *mediator_find_vgpu(const struct mediator *m, const char *name)
 {
-    for (const struct vgpu *v = m->vgpus; v; v = v->next) {
+    for (struct vgpu *v = m->vgpus; v; v = v->next) {
         if (!strcmp(v->config.name, name))
-            return true;
+            return v;
     }
-    return false;
+    return NULL;
+}
+
+bool mediator_is_full(const struct mediator *m)
+{
+    return m->n_made >= m->config->max_vgpus;
 }
 
 /* Makes a vGPU with the smallest free number for one connection, which it consumes. */
@@ -83,11 +92,11 @@ static void connect_on_demand(struct mediator *m, const char *socket_path, int c
                               const struct peer *peer)
 {
     static struct log_limit limit = {.burst = 10, .window_s = 60};
-    if (m->n_on_demand >= m->config->max_vgpus) {
+    if (mediator_is_full(m)) {
         if (log_allowed(&limit))
             log_warning("refused a connection of %s (pid %d, uid %d): there are %u vGPUs on "
                         "demand, as many as max-vgpus allows",
-                        peer->comm, peer->pid, peer->uid, m->n_on_demand);
+                        peer->comm, peer->pid, peer->uid, m->n_made);
         close(connection);
         return;
     }
@@ -96,19 +105,19 @@ static void connect_on_demand(struct mediator *m, const char *socket_path, int c
     unsigned number = 0;
     do
         snprintf(name, sizeof(name), "auto-%u", ++number);
-    while (name_in_use(m, name)); /* ends: at most max_vgpus are */
+    while (mediator_find_vgpu(m, name)); /* ends: at most max_vgpus are */
     snprintf(config.name, sizeof(config.name), "%s", name);
 
     struct vgpu *v;
-    int r = vgpu_create(&config, m->gpu, true, socket_path, &m->env, &v);
+    int r = vgpu_create(&config, m->gpu, VGPU_ON_DEMAND, socket_path, &m->env, &v);
     if (r < 0) {
         log_error("vGPU '%s': %s", name, strerror(-r));
         close(connection);
         return;
     }
-    append_vgpu(m, v);
+    mediator_add_vgpu(m, v);
     if (vgpu_connect(v, connection, peer) < 0)
-        remove_vgpu(m, v);
+        mediator_remove_vgpu(m, v);
 }
 
 bool mediator_admits(struct mediator *m, int sock, const char *what, struct peer *ret_peer)
@@ -210,6 +219,20 @@ static bool needs_gpu(const struct vgpu_config *v)
     return strcmp(v->backend, "null") != 0;
 }
 
+int mediator_resolve_gpu(struct mediator *m, const struct vgpu_config *v, const char *where,
+                         const char **ret_gpu, char **ret_error)
+{
+    if (!needs_gpu(v)) {
+        *ret_gpu = "none";
+        return 0;
+    }
+    if (!m->gpus.why)
+        return error_text(
+            ret_error, -ENODEV,
+            "%s: this aliquotd draws nothing (backend null) and has looked for no GPU", where);
+    return gpu_list_resolve(&m->gpus, v->gpu, where, ret_gpu, ret_error);
+}
+
 /* Finds out what GPUs there are, if anything draws on one. */
 static int choose_gpus(struct mediator *m, char **ret_error)
 {
@@ -236,27 +259,27 @@ static int choose_gpus(struct mediator *m, char **ret_error)
 static int add_configured(struct mediator *m, const struct vgpu_config *config,
                           struct activation *activation, char **ret_error)
 {
-    const char *gpu = "none";
+    const char *gpu;
     char where[VGPU_NAME_MAX + 16];
     snprintf(where, sizeof(where), "vGPU '%s'", config->name);
-    int r = 0;
-    if (needs_gpu(config))
-        r = gpu_list_resolve(&m->gpus, config->gpu, where, &gpu, ret_error);
+    int r = mediator_resolve_gpu(m, config, where, &gpu, ret_error);
     if (r < 0)
         return r;
     struct vgpu *v;
-    r = vgpu_create(config, gpu, false, "", &m->env, &v);
+    r = vgpu_create(config, gpu, VGPU_CONFIGURED, "", &m->env, &v);
     if (r < 0)
         return error_text(ret_error, r, "%s: %s", where, strerror(-r));
-    append_vgpu(m, v);
+    mediator_add_vgpu(m, v);
     return add_door(m, activation, v, ret_error);
 }
 
 int mediator_open(struct mediator *m, struct activation *activation, char **ret_error)
 {
     const struct config *c = m->config;
-    const struct socket_dir_config dir_config = {
-        .path = c->socket_dir, .socket_mode = c->socket_mode, .socket_group = c->socket_group};
+    const struct socket_dir_config dir_config = {.path = c->socket_dir,
+                                                 .socket_mode = c->socket_mode,
+                                                 .socket_group = c->socket_group,
+                                                 .remove = m->remove_dir};
     int r = socket_dir_open(&dir_config, &m->dir, ret_error);
     for (size_t i = 0; i < c->n_vgpus && r == 0; i++)
         r = add_configured(m, &c->vgpus[i], activation, ret_error);
@@ -285,6 +308,7 @@ int mediator_create(const struct mediator_config *config, struct mediator **ret,
         return error_text(ret_error, -ENOMEM, "%s", strerror(ENOMEM));
     m->config = config->config;
     m->event = config->event;
+    m->remove_dir = config->remove_dir;
     m->env = (struct vgpu_env){.event = config->event,
                                .renderer_program = config->renderer_program,
                                .verbose = config->verbose,
@@ -297,6 +321,15 @@ int mediator_create(const struct mediator_config *config, struct mediator **ret,
     }
     *ret = m;
     return 0;
+}
+
+const char *mediator_on_demand_socket(const struct mediator *m)
+{
+    for (const struct door *door = m->doors; door; door = door->next) {
+        if (!door->vgpu)
+            return listener_path(door->listener);
+    }
+    return NULL;
 }
 
 const char *mediator_gpu_why(const struct mediator *m)
@@ -330,14 +363,18 @@ static int on_stop_deadline(sd_event_source *source, uint64_t usec, void *opaque
 
 void mediator_stop(struct mediator *m)
 {
-    if (!m->stopping)
+    bool again = m->stopping;
+    if (!again)
         sd_event_add_time_relative(m->event, NULL, CLOCK_MONOTONIC, STOP_US, 0, on_stop_deadline,
                                    NULL);
     m->stopping = true;
     close_sockets(m);
-    /* A vGPU leaves the list only when its renderer's end is seen, later in the event loop. */
-    for (struct vgpu *v = m->vgpus; v; v = v->next)
-        vgpu_stop(v);
+    /* A vGPU leaves the list only when its renderer's end is seen, later in the event loop. That of
+     * an ended claim has been told already. */
+    for (struct vgpu *v = m->vgpus; v; v = v->next) {
+        if (again || v->kind != VGPU_CLAIMED)
+            vgpu_stop(v);
+    }
     exit_if_stopped(m);
 }
 
@@ -347,7 +384,7 @@ void mediator_destroy(struct mediator *m)
         return;
     close_sockets(m);
     while (m->vgpus)
-        remove_vgpu(m, m->vgpus);
+        mediator_remove_vgpu(m, m->vgpus);
     gpu_list_destroy(&m->gpus);
     free(m);
 }

@@ -18,6 +18,7 @@
 #define MEDIATOR_ON_DEMAND_SOCKET "aliquot.sock"
 #define MEDIATOR_CONTROL_SOCKET "io.aliquot.Mediator"
 
+struct claim;
 struct control;
 struct listener;
 struct socket_dir;
@@ -31,8 +32,10 @@ struct mediator {
     struct socket_dir *dir;  /* owned */
     struct door *doors;      /* owned list */
     struct vgpu *vgpus;      /* owned list, in order of creation */
-    unsigned n_on_demand;    /* of them */
+    unsigned n_made;         /* of them, not configured */
+    struct claim *claims;    /* owned list */
     struct control *control; /* owned */
+    bool remove_dir;         /* at the end */
     bool stopping;
 };
 
@@ -41,6 +44,7 @@ struct mediator_config {
     sd_event *event;              /* borrowed for the mediator's life */
     const char *renderer_program; /* borrowed for the mediator's life */
     bool verbose;
+    bool remove_dir; /* the socket directory at the end, even if it was there before */
 };
 
 /* Chooses the GPUs, which may take seconds. */
@@ -58,6 +62,18 @@ void mediator_stop(struct mediator *m);
 /* Whether this peer may talk to the daemon; if not, there is a line in the log. what: "vGPU 'a'".
  */
 bool mediator_admits(struct mediator *m, int sock, const char *what, struct peer *ret_peer);
+
+/* What follows is for claim.c and control.c. Added vGPUs are owned; a removed one is destroyed. */
+void mediator_add_vgpu(struct mediator *m, struct vgpu *v);
+void mediator_remove_vgpu(struct mediator *m, struct vgpu *v);
+struct vgpu *mediator_find_vgpu(const struct mediator *m, const char *name);
+/* Whether there are as many vGPUs as max-vgpus allows beyond the configured ones. */
+bool mediator_is_full(const struct mediator *m);
+/* The id of the GPU that v's settings mean, "none" if it needs none; borrowed from the mediator. */
+int mediator_resolve_gpu(struct mediator *m, const struct vgpu_config *v, const char *where,
+                         const char **ret_gpu, char **ret_error);
+/* NULL = none. */
+const char *mediator_on_demand_socket(const struct mediator *m);
 
 /* Why the GPU of vGPUs on demand is the one it is: a sentence. */
 const char *mediator_gpu_why(const struct mediator *m);

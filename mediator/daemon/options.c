@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <string.h>
 
 const char options_help[] =
@@ -23,6 +24,8 @@ const char options_help[] =
     "  --gpu GPU          auto (default), software, /dev/dri/renderDN or egl:N\n"
     "  --backend BACKEND  virgl (default), or null, which draws nothing\n"
     "  --ready-fd N       write a newline to descriptor N when ready, and close it\n"
+    "  --owner-fd N       stop when the other end of descriptor N is closed, and remove\n"
+    "                     the socket directory\n"
     "  --verbose          log more\n"
     "  --help, --version  print this, or the version, and exit\n"
     "\n"
@@ -36,6 +39,7 @@ enum {
     OPT_GPU,
     OPT_BACKEND,
     OPT_READY,
+    OPT_OWNER,
     OPT_VERBOSE,
     OPT_HELP,
     OPT_VERSION
@@ -49,35 +53,39 @@ static const struct option long_options[] = {
     {"gpu", required_argument, NULL, OPT_GPU},
     {"backend", required_argument, NULL, OPT_BACKEND},
     {"ready-fd", required_argument, NULL, OPT_READY},
+    {"owner-fd", required_argument, NULL, OPT_OWNER},
     {"verbose", no_argument, NULL, OPT_VERBOSE},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {0},
 };
 
-static bool usage_error(const char *format, const char *value)
+static bool __attribute__((format(printf, 1, 2))) usage_error(const char *format, ...)
 {
+    va_list args;
     fprintf(stderr, "aliquotd: ");
-    fprintf(stderr, format, value);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
     fprintf(stderr, "\nTry 'aliquotd --help'.\n");
     return false;
 }
 
 /* An open descriptor beyond stdio; from here on it is not for children. */
-static bool take_ready_fd(const char *value, int *ret)
+static bool take_fd_option(const char *name, const char *value, int *ret)
 {
     uint64_t number;
     if (value_unsigned(value, STDERR_FILENO + 1, INT_MAX, &number) < 0)
-        return usage_error("--ready-fd: '%s' is no number of a descriptor, 3 or more", value);
+        return usage_error("%s: '%s' is no number of a descriptor, 3 or more", name, value);
     if (fcntl((int)number, F_SETFD, FD_CLOEXEC) < 0)
-        return usage_error("--ready-fd: descriptor %s is not open", value);
+        return usage_error("%s: descriptor %s is not open", name, value);
     *ret = (int)number;
     return true;
 }
 
 bool options_parse(int argc, char **argv, struct options *ret)
 {
-    *ret = (struct options){.ready_fd = -1};
+    *ret = (struct options){.ready_fd = -1, .owner_fd = -1};
     ret->vgpus = calloc((size_t)argc, sizeof(*ret->vgpus)); /* more than enough */
     if (!ret->vgpus)
         return usage_error("%s", strerror(ENOMEM));
@@ -105,7 +113,11 @@ bool options_parse(int argc, char **argv, struct options *ret)
             ret->backend = optarg;
             break;
         case OPT_READY:
-            if (!take_ready_fd(optarg, &ret->ready_fd))
+            if (!take_fd_option("--ready-fd", optarg, &ret->ready_fd))
+                return false;
+            break;
+        case OPT_OWNER:
+            if (!take_fd_option("--owner-fd", optarg, &ret->owner_fd))
                 return false;
             break;
         case OPT_VERBOSE:

@@ -25,6 +25,7 @@ struct options {
     const char **vgpus;                     /* owned array of borrowed names */
     size_t n_vgpus;
     int ready_fd; /* -1 = none */
+    int owner_fd; /* -1 = none */
     bool verbose;
 };
 

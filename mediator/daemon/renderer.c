@@ -170,11 +170,12 @@ static int on_process_end(sd_event_source *source, int fd, uint32_t events, void
     else
         snprintf(how, sizeof(how), "is gone (%s)", strerror(-reaped));
 
+    bool as_told = r->phase == PHASE_TERMINATED && code == CLD_KILLED && status == SIGTERM;
     enter_phase(r, PHASE_GONE, 0);
     r->pid_io = sd_event_source_disable_unref(r->pid_io);
     stop_listening(r);
     /* The callee may destroy r. */
-    r->ops->exited(r->opaque, how, code == CLD_EXITED && status == 0);
+    r->ops->exited(r->opaque, how, as_told || (code == CLD_EXITED && status == 0));
     return 0;
 }
 

@@ -140,18 +140,33 @@ int socket_dir_open(const struct socket_dir_config *config, struct socket_dir **
     return 0;
 }
 
+static void remove_made(struct socket_dir *dir, size_t index)
+{
+    struct made *made = &dir->made[index];
+    struct stat st;
+    if (fstatat(dir->fd, made->file, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == made->ino &&
+        st.st_dev == made->dev)
+        unlinkat(dir->fd, made->file, 0);
+    free(made->file);
+    *made = dir->made[--dir->n_made];
+}
+
+void socket_dir_unlink(struct socket_dir *dir, const char *file)
+{
+    for (size_t i = 0; i < dir->n_made; i++) {
+        if (!strcmp(dir->made[i].file, file)) {
+            remove_made(dir, i);
+            return;
+        }
+    }
+}
+
 void socket_dir_close(struct socket_dir *dir)
 {
     if (!dir)
         return;
-    for (size_t i = 0; i < dir->n_made; i++) {
-        struct made *made = &dir->made[i];
-        struct stat st;
-        if (fstatat(dir->fd, made->file, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == made->ino &&
-            st.st_dev == made->dev)
-            unlinkat(dir->fd, made->file, 0);
-        free(made->file);
-    }
+    while (dir->n_made > 0)
+        remove_made(dir, dir->n_made - 1);
     free(dir->made);
     if (dir->lock_fd >= 0) {
         unlinkat(dir->fd, LOCK_FILE, 0); /* while it is locked: see take_lock() */
@@ -159,7 +174,7 @@ void socket_dir_close(struct socket_dir *dir)
     }
     if (dir->fd >= 0)
         close(dir->fd);
-    if (dir->was_made && dir->path)
+    if ((dir->was_made || dir->config.remove) && dir->path)
         rmdir(dir->path); /* fails, as it should, if someone else put something there */
     free(dir->path);
     free(dir);

@@ -18,6 +18,7 @@ struct socket_dir_config {
     const char *path;
     mode_t socket_mode;
     gid_t socket_group; /* (gid_t)-1 = the daemon's own */
+    bool remove;        /* the directory at the end, even if it was there before */
 };
 
 /*
@@ -41,5 +42,7 @@ const char *socket_dir_path(const struct socket_dir *dir);
  * something that is no socket, left alone; -ENAMETOOLONG; …
  */
 int socket_dir_listen(struct socket_dir *dir, const char *file, int *ret_fd, char **ret_error);
+/* Removes such a socket now; its descriptor is not touched. */
+void socket_dir_unlink(struct socket_dir *dir, const char *file);
 
 #endif

@@ -18,14 +18,14 @@ static uint64_t now_ns(clockid_t clock)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-int vgpu_create(const struct vgpu_config *config, const char *gpu, bool on_demand,
+int vgpu_create(const struct vgpu_config *config, const char *gpu, enum vgpu_kind kind,
                 const char *socket_path, const struct vgpu_env *env, struct vgpu **ret)
 {
     struct vgpu *v = malloc(sizeof(*v));
     if (!v)
         return -ENOMEM;
     *v = (struct vgpu){.config = *config,
-                       .on_demand = on_demand,
+                       .kind = kind,
                        .socket_path = strdup(socket_path),
                        .env = env,
                        .connection = -1,
@@ -147,11 +147,16 @@ static bool peer_gone(const struct vgpu *v)
     return poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
 }
 
+bool vgpu_is_free(const struct vgpu *v)
+{
+    return !v->renderer || (v->pending < 0 && peer_gone(v));
+}
+
 int vgpu_connect(struct vgpu *v, int connection, const struct peer *peer)
 {
     if (!v->renderer)
         return serve(v, connection, peer);
-    if (v->pending < 0 && peer_gone(v)) {
+    if (vgpu_is_free(v)) {
         v->pending = connection;
         v->pending_peer = *peer;
         return 0;
@@ -183,6 +188,16 @@ enum vgpu_state vgpu_state(const struct vgpu *v)
     struct renderer_counters counters;
     renderer_counters_read(v->renderer, &counters);
     return counters.driver_ok ? VGPU_RUNNING : VGPU_CONNECTED;
+}
+
+const char *vgpu_kind_name(enum vgpu_kind kind)
+{
+    static const char *const names[] = {
+        [VGPU_CONFIGURED] = "configured",
+        [VGPU_ON_DEMAND] = "on-demand",
+        [VGPU_CLAIMED] = "claimed",
+    };
+    return names[kind];
 }
 
 const char *vgpu_state_name(enum vgpu_state state)

@@ -18,7 +18,14 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+struct claim;
 struct vgpu;
+
+enum vgpu_kind {
+    VGPU_CONFIGURED, /* there from the start, with a socket of its own */
+    VGPU_ON_DEMAND,  /* made for one connection, gone with it */
+    VGPU_CLAIMED,    /* made by a client of the control interface, gone with its claim */
+};
 
 enum vgpu_state {
     VGPU_IDLE,      /* no renderer */
@@ -39,7 +46,8 @@ struct vgpu_env {
 
 struct vgpu {
     struct vgpu_config config; /* a copy; gpu is owned and resolved, "none" without one */
-    bool on_demand;
+    enum vgpu_kind kind;
+    struct claim *claim;        /* of a claimed one, borrowed; NULL = the claim has ended */
     char *socket_path;          /* owned */
     const struct vgpu_env *env; /* borrowed */
     struct vgpu *next;          /* owned by the mediator's list */
@@ -58,7 +66,7 @@ struct vgpu {
 };
 
 /* config is copied. -ENOMEM or 0. */
-int vgpu_create(const struct vgpu_config *config, const char *gpu, bool on_demand,
+int vgpu_create(const struct vgpu_config *config, const char *gpu, enum vgpu_kind kind,
                 const char *socket_path, const struct vgpu_env *env, struct vgpu **ret);
 /* A renderer that is still there is killed. */
 void vgpu_destroy(struct vgpu *v);
@@ -67,10 +75,15 @@ void vgpu_destroy(struct vgpu *v);
  * negative errno, after which a vGPU without a renderer is idle. All is logged. */
 int vgpu_connect(struct vgpu *v, int connection, const struct peer *peer);
 
+/* Whether vgpu_connect() would take it: nobody is connected, or he has just hung up and no other
+ * one waits for the renderer to end. */
+bool vgpu_is_free(const struct vgpu *v);
+
 /* SIGTERM, later SIGKILL to the renderer; env->idle() follows. Nothing happens to an idle one. */
 void vgpu_stop(struct vgpu *v);
 
 enum vgpu_state vgpu_state(const struct vgpu *v);
+const char *vgpu_kind_name(enum vgpu_kind kind);
 const char *vgpu_state_name(enum vgpu_state state);
 
 #endif

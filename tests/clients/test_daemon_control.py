@@ -80,7 +80,7 @@ def test_introspection(tmp_path):
         assert 'io.aliquot.Mediator' in info['interfaces']
         text = daemon.call('GetInterfaceDescription', {'interface': 'io.aliquot.Mediator'},
                            interface=service)['description']
-        assert 'method ListVGPUs' in text and 'method GetInfo' in text
+        assert all(f'method {name}' in text for name in ('ListVGPUs', 'GetInfo', 'CreateVGPU'))
         assert all(field in text for field in FIELDS)
 
 
