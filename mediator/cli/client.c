@@ -5,32 +5,24 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <systemd/sd-varlink.h>
 
-#define INTERFACE "io.aliquot.Mediator"
 /* The daemon answers from memory: longer means that it hangs. */
 #define TIMEOUT_US UINT64_C(10000000)
 
-/* Where aliquotd puts its sockets unless told otherwise. NULL = a message has been printed. */
-static char *control_path(const struct cli_options *options)
+/* Where aliquotd puts its sockets unless told otherwise. -ENOENT: no place is known. */
+static int control_path(const struct cli_options *options, char **ret)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
-    char *path = NULL;
     int r;
-    if (options->socket_dir) {
-        r = asprintf(&path, "%s/" INTERFACE, options->socket_dir);
-    } else if (geteuid() == 0) {
-        r = asprintf(&path, "/run/aliquot/" INTERFACE);
-    } else if (runtime && *runtime == '/') {
-        r = asprintf(&path, "%s/aliquot/" INTERFACE, runtime);
-    } else {
-        fprintf(stderr, "aliquot: XDG_RUNTIME_DIR is not set; where are aliquotd's sockets? Say it "
-                        "with --socket-dir DIR\n");
-        return NULL;
-    }
-    if (r < 0)
-        fprintf(stderr, "aliquot: %s\n", strerror(ENOMEM));
-    return r < 0 ? NULL : path;
+    if (options->socket_dir)
+        r = asprintf(ret, "%s/" CLIENT_INTERFACE, options->socket_dir);
+    else if (geteuid() == 0)
+        r = asprintf(ret, "/run/aliquot/" CLIENT_INTERFACE);
+    else if (runtime && *runtime == '/')
+        r = asprintf(ret, "%s/aliquot/" CLIENT_INTERFACE, runtime);
+    else
+        return -ENOENT;
+    return r < 0 ? -ENOMEM : 0;
 }
 
 static void explain_no_connection(const struct cli_options *options, const char *path, int error)
@@ -46,25 +38,38 @@ static void explain_no_connection(const struct cli_options *options, const char 
         fprintf(stderr, "This user may not talk to it: see allow-users in aliquot.conf(5).\n");
 }
 
-int client_call(const struct cli_options *options, const char *method, sd_json_variant **ret)
+int client_connect(const struct cli_options *options, bool quiet_if_absent, sd_varlink **ret,
+                   char **ret_path)
 {
-    _cleanup_free_ char *path = control_path(options);
-    if (!path)
-        return -ENOENT;
-    char name[96];
-    snprintf(name, sizeof(name), INTERFACE ".%s", method);
-
+    _cleanup_free_ char *path = NULL;
     sd_varlink *link = NULL;
-    int r = sd_varlink_connect_address(&link, path);
+    int r = control_path(options, &path);
+    if (r == -ENOENT && !quiet_if_absent)
+        fprintf(stderr, "aliquot: XDG_RUNTIME_DIR is not set; where are aliquotd's sockets? Say it "
+                        "with --socket-dir DIR\n");
+    else if (r < 0 && r != -ENOENT)
+        fprintf(stderr, "aliquot: %s\n", strerror(-r));
+    if (r < 0)
+        return r;
+
+    r = sd_varlink_connect_address(&link, path);
+    if (quiet_if_absent && (r == -ENOENT || r == -ECONNREFUSED || r == -ENOTDIR))
+        return -ENOENT;
+    if (r >= 0)
+        r = sd_varlink_set_relative_timeout(link, TIMEOUT_US);
     if (r < 0) {
         explain_no_connection(options, path, -r);
+        sd_varlink_unref(link);
         return r;
     }
-    sd_json_variant *answer = NULL; /* borrowed from link */
-    const char *error = NULL;
-    r = sd_varlink_set_relative_timeout(link, TIMEOUT_US);
-    if (r >= 0)
-        r = sd_varlink_call(link, name, NULL, &answer, &error);
+    *ret = link;
+    *ret_path = TAKE_PTR(path);
+    return 0;
+}
+
+void client_explain(const char *path, int r, const char *error, sd_json_variant *parameters)
+{
+    const char *message = client_string(parameters, "message");
     if (r == -ECONNRESET || r == -EPIPE || (error && !strcmp(error, SD_VARLINK_ERROR_DISCONNECTED)))
         fprintf(stderr,
                 "aliquot: aliquotd at %s closed the connection: it is stopping, or this user may "
@@ -72,12 +77,42 @@ int client_call(const struct cli_options *options, const char *method, sd_json_v
                 path);
     else if (r < 0)
         fprintf(stderr, "aliquot: aliquotd at %s: %s\n", path, strerror(-r));
-    else if (error)
+    else if (message)
+        fprintf(stderr, "aliquot: aliquotd: %s\n", message);
+    else
         fprintf(stderr, "aliquot: aliquotd at %s answered with the error %s\n", path, error);
-    if (r >= 0 && error)
-        r = -EPROTO;
-    if (r >= 0)
-        *ret = sd_json_variant_ref(answer);
+}
+
+int client_call_on(sd_varlink *link, const char *path, const char *method, sd_json_variant **ret)
+{
+    char name[96];
+    snprintf(name, sizeof(name), CLIENT_INTERFACE ".%s", method);
+    sd_json_variant *answer = NULL; /* borrowed from link */
+    const char *error = NULL;
+    int r = sd_varlink_call(link, name, NULL, &answer, &error);
+    if (r < 0 || error) {
+        client_explain(path, r, error, answer);
+        return r < 0 ? r : -EPROTO;
+    }
+    *ret = sd_json_variant_ref(answer);
+    return 0;
+}
+
+int client_call(const struct cli_options *options, const char *method, sd_json_variant **ret)
+{
+    sd_varlink *link;
+    _cleanup_free_ char *path = NULL;
+    int r = client_connect(options, false, &link, &path);
+    if (r < 0)
+        return r;
+    r = client_call_on(link, path, method, ret);
     sd_varlink_unref(link);
-    return r < 0 ? r : 0;
+    return r;
+}
+
+const char *client_string(sd_json_variant *object, const char *key)
+{
+    sd_json_variant *v =
+        object && sd_json_variant_is_object(object) ? sd_json_variant_by_key(object, key) : NULL;
+    return v && sd_json_variant_is_string(v) ? sd_json_variant_string(v) : NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One call to the daemon's control interface, with messages that tell the user what to do if that
- * fails. Used by the commands.
+ * Calls to the daemon's control interface, with messages that tell the user what to do if they
+ * fail. Used by the commands.
  */
 #ifndef ALIQUOT_CLI_CLIENT_H
 #define ALIQUOT_CLI_CLIENT_H
@@ -9,9 +9,24 @@
 #include "mediator/cli/commands.h"
 
 #include <systemd/sd-json.h>
+#include <systemd/sd-varlink.h>
+
+#define CLIENT_INTERFACE "io.aliquot.Mediator"
 
 /* Calls io.aliquot.Mediator.METHOD without parameters; *ret is the caller's to unref. 0, or a
  * negative errno after a message on stderr. */
 int client_call(const struct cli_options *options, const char *method, sd_json_variant **ret);
+
+/* The same in two steps. *ret_path is the control socket's, for messages; the caller's to free.
+ * With quiet_if_absent, -ENOENT without a message means that no daemon is there. */
+int client_connect(const struct cli_options *options, bool quiet_if_absent, sd_varlink **ret,
+                   char **ret_path);
+int client_call_on(sd_varlink *link, const char *path, const char *method, sd_json_variant **ret);
+
+/* Says what error, a Varlink error's name with its parameters, or r, a negative errno, means. */
+void client_explain(const char *path, int r, const char *error, sd_json_variant *parameters);
+
+/* The string of a key, or NULL where it is missing, null or something else. Borrowed. */
+const char *client_string(sd_json_variant *object, const char *key);
 
 #endif

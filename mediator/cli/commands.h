@@ -11,19 +11,29 @@
 
 enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-/* Options that every command takes. */
+/* Options that every command takes, and what it has to know of the program's start. */
 struct cli_options {
     const char *socket_dir; /* NULL = the usual one */
     bool json;
+    bool sigpipe_ignored; /* by whoever started us, for what we start */
 };
 
 struct command {
     const char *name;
-    const char *summary; /* for the list of commands */
-    const char *help;    /* what it does and shows, for --help of the command */
-    int (*run)(const struct cli_options *options);
+    const char *arguments; /* behind the name, for its usage line */
+    const char *summary;   /* for the list of commands */
+    const char *help;      /* what it does and shows, for --help of the command */
+    /* It parses argv, and has all its options in help. Otherwise main.c has done it, argc is 1. */
+    bool own_options;
+    int (*run)(const struct cli_options *options, int argc, char **argv); /* argv[0]: our names */
 };
 
 extern const struct command commands[]; /* ends with a row without a name */
+
+/* After the message of getopt_long() or one of ours. */
+int command_usage_error(void);
+void command_print_help(const struct command *command);
+/* For those with own_options. */
+const struct command *command_find(const char *name);
 
 #endif

@@ -22,8 +22,8 @@ static int print_json(sd_json_variant *v)
 /* "-" where the field is missing or null. */
 static const char *text_of(sd_json_variant *object, const char *key)
 {
-    sd_json_variant *v = object ? sd_json_variant_by_key(object, key) : NULL;
-    return v && sd_json_variant_is_string(v) ? sd_json_variant_string(v) : "-";
+    const char *text = client_string(object, key);
+    return text ? text : "-";
 }
 
 static int64_t number_of(sd_json_variant *object, const char *key)
@@ -106,7 +106,7 @@ static int print_table(sd_json_variant *vgpus)
     return r == 0 ? EXIT_FINE : EXIT_FAILED;
 }
 
-int list_run(const struct cli_options *options)
+int list_run(const struct cli_options *options, int argc, char **argv)
 {
     sd_json_variant *answer = NULL;
     if (client_call(options, "ListVGPUs", &answer) < 0)
@@ -121,7 +121,7 @@ int list_run(const struct cli_options *options)
     return status;
 }
 
-int info_run(const struct cli_options *options)
+int info_run(const struct cli_options *options, int argc, char **argv)
 {
     sd_json_variant *answer = NULL;
     if (client_call(options, "GetInfo", &answer) < 0)

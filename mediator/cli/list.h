@@ -5,7 +5,7 @@
 
 #include "mediator/cli/commands.h"
 
-int list_run(const struct cli_options *options);
-int info_run(const struct cli_options *options);
+int list_run(const struct cli_options *options, int argc, char **argv);
+int info_run(const struct cli_options *options, int argc, char **argv);
 
 #endif

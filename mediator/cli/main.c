@@ -2,21 +2,20 @@
 /*
  * aliquot, the command line of aliquotd.
  *
- * Who I am: a short-lived client, run by the operator; all I know the daemon tells me over Varlink.
- * Who talks to me: nobody.
+ * Who I am: a client, run by the operator or a user; all I know the daemon tells me over Varlink.
+ *   "run" stays as long as the command that it runs, the others are short-lived.
+ * Who talks to me: the daemon that "run" may have started for itself, by its log.
  * What I trust: the daemon behind the socket that I am pointed to, though not the form of its
  *   answers.
  * What kills me: a daemon that does not answer in ten seconds. Exit status: 0 fine, 1 failed (no
- *   daemon), 2 wrong usage.
+ *   daemon), 2 wrong usage; of "run", see run.h.
  */
 #include "mediator/cli/commands.h"
 
-#include "mediator/base/util.h"
-
 #include <getopt.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
-#include <string.h>
 
 enum { OPT_SOCKET_DIR = 256, OPT_JSON, OPT_HELP, OPT_VERSION };
 
@@ -28,82 +27,74 @@ static const struct option long_options[] = {
     {0},
 };
 
-static const char options_help[] =
-    "  --json            print JSON\n"
-    "  --socket-dir DIR  where aliquotd's sockets are (default: /run/aliquot for root,\n"
-    "                    else $XDG_RUNTIME_DIR/aliquot)\n"
-    "  --help            print help, with a command: about that command\n"
-    "  --version         print the version\n";
+enum parsed { PARSED, PARSED_WRONG, PARSED_HELP, PARSED_VERSION };
 
-static void print_help(const struct command *command)
+/* order: "+" = up to the first word that is no option. optind says where it has come to. */
+static enum parsed parse(int argc, char **argv, const char *order, struct cli_options *options)
 {
-    if (command) {
-        printf("Usage: aliquot %s [OPTION]...\n%s\n%s", command->name, command->help, options_help);
-        return;
+    enum parsed result = PARSED;
+    optind = 0; /* begins anew */
+    for (int option; (option = getopt_long(argc, argv, order, long_options, NULL)) != -1;) {
+        switch (option) {
+        case OPT_SOCKET_DIR:
+            options->socket_dir = optarg;
+            break;
+        case OPT_JSON:
+            options->json = true;
+            break;
+        case OPT_HELP:
+            result = PARSED_HELP;
+            break;
+        case OPT_VERSION:
+            return PARSED_VERSION;
+        default: /* getopt_long has named it */
+            return PARSED_WRONG;
+        }
     }
-    printf("Usage: aliquot COMMAND [OPTION]...\n"
-           "Asks aliquotd, which shares a GPU among vGPUs.\n\n");
-    for (const struct command *c = commands; c->name; c++)
-        printf("  %-16s  %s\n", c->name, c->summary);
-    printf("\n%s\nSee aliquot(1).\n", options_help);
-}
-
-static const struct command *find_command(const char *name)
-{
-    for (const struct command *c = commands; c->name; c++) {
-        if (!strcmp(c->name, name))
-            return c;
-    }
-    return NULL;
-}
-
-static int usage_error(void)
-{
-    fprintf(stderr, "Try 'aliquot --help'.\n");
-    return EXIT_USAGE;
+    return result;
 }
 
 int main(int argc, char **argv)
 {
     struct cli_options options = {0};
-    bool help = false;
-    signal(SIGPIPE, SIG_IGN); /* a write that fails is reported, not fatal */
-    for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
-        switch (option) {
-        case OPT_SOCKET_DIR:
-            options.socket_dir = optarg;
-            break;
-        case OPT_JSON:
-            options.json = true;
-            break;
-        case OPT_HELP:
-            help = true;
-            break;
-        case OPT_VERSION:
-            printf("aliquot %s\n", ALIQUOT_VERSION);
-            return EXIT_FINE;
-        default: /* getopt_long has named it */
-            return usage_error();
+    /* A write that fails is reported, not fatal. */
+    options.sigpipe_ignored = signal(SIGPIPE, SIG_IGN) == SIG_IGN;
+
+    enum parsed parsed = parse(argc, argv, "+", &options);
+    argc -= optind;
+    argv += optind;
+    const struct command *command = argc > 0 ? command_find(argv[0]) : NULL;
+    if ((parsed == PARSED || parsed == PARSED_HELP) && argc > 0 && !command) {
+        fprintf(stderr, "aliquot: unknown command '%s'\n", argv[0]);
+        return command_usage_error();
+    }
+    if (parsed == PARSED && command) {
+        static char program[] = "aliquot"; /* opens getopt_long's messages */
+        argv[0] = program;
+        if (command->own_options)
+            return command->run(&options, argc, argv);
+        parsed = parse(argc, argv, "", &options);
+        if (parsed == PARSED && optind < argc) {
+            fprintf(stderr, "aliquot: unexpected argument '%s'\n", argv[optind]);
+            return command_usage_error();
         }
     }
 
-    const char *name = optind < argc ? argv[optind] : NULL;
-    const struct command *command = name ? find_command(name) : NULL;
-    if (name && !command) {
-        fprintf(stderr, "aliquot: unknown command '%s'\n", name);
-        return usage_error();
-    }
-    if (help) {
-        print_help(command);
+    switch (parsed) {
+    case PARSED_HELP:
+        command_print_help(command);
         return EXIT_FINE;
+    case PARSED_VERSION:
+        printf("aliquot %s\n", ALIQUOT_VERSION);
+        return EXIT_FINE;
+    case PARSED_WRONG:
+        return command_usage_error();
+    case PARSED:
+        break;
     }
     if (!command) {
         fprintf(stderr, "aliquot: a command is missing\n");
-        return usage_error();
+        return command_usage_error();
     }
-    if (optind + 1 < argc) {
-        fprintf(stderr, "aliquot: unexpected argument '%s'\n", argv[optind + 1]);
-        return usage_error();
-    }
-    return command->run(&options);
+    return command->run(&options, 1, argv);
 }
