@@ -12,21 +12,17 @@ import contextlib
 import json
 import os
 import pathlib
-import platform
 import re
-import select
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-BUILD = pathlib.Path(os.environ.get('ALIQUOT_BUILD', 'build')).absolute()
-BENCH = BUILD / 'samples/aliquot-bench'
-ALIQUOTD = BUILD / 'mediator/daemon/aliquotd'
-RENDERER = BUILD / 'mediator/renderer/aliquot-renderer'
+from lib.daemon import ALIQUOTD, BUILD, RENDERER, START_TIMEOUT, Daemon, require
+from lib.report import print_table, progress, row, write_json
 
-START_TIMEOUT = 60  # seconds
+BENCH = BUILD / 'samples/aliquot-bench'
 
 TARGET_DAEMON_RSS_MIB = 10
 TARGET_IDLE_CPU_PERCENT = 0.0
@@ -34,60 +30,7 @@ TARGET_FIRST_CLEAR_MS = 150
 TARGET_ROUND_TRIP = 1.5  # times a socket ping-pong
 
 
-def progress(text):
-    print(f'footprint: {text}', file=sys.stderr, flush=True)
-
-
 # ---- processes ----------------------------------------------------------------------------------
-
-
-def pin_to(cpu):
-    """For preexec_fn: what a child of ours and its children run on; None = anywhere."""
-    return (lambda: os.sched_setaffinity(0, {cpu})) if cpu is not None else None
-
-
-class Daemon:
-    """A private aliquotd with one vGPU, "bench"."""
-
-    def __init__(self, folder, backend, cpu=None):
-        self.folder = pathlib.Path(folder)
-        self.socket = self.folder / 'bench.sock'
-        self.log = open(self.folder.with_suffix('.log'), 'w+', encoding='utf-8')
-        ready, ready_end = os.pipe()
-        # An empty file, so that the machine's own configuration does not count.
-        self.process = subprocess.Popen(
-            [ALIQUOTD, '--config', '/dev/null', '--socket-dir', self.folder, '--vgpu', 'bench',
-             '--backend', backend, '--gpu', 'software', f'--ready-fd={ready_end}'],
-            pass_fds=[ready_end], stderr=self.log, preexec_fn=pin_to(cpu),
-            env=os.environ | {'ALIQUOT_RENDERER': str(RENDERER)})
-        os.close(ready_end)
-        came = select.select([ready], [], [], START_TIMEOUT)[0] and os.read(ready, 1)
-        os.close(ready)
-        if came != b'\n':
-            self.stop()
-            self.log.seek(0)
-            sys.exit('footprint: aliquotd did not start:\n' + self.log.read())
-
-    def renderers(self):
-        """Process ids of its children."""
-        pid = self.process.pid
-        return [int(p) for p in
-                pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
-
-    def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(START_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.stop()
-        self.log.close()
 
 
 def bench(*args):
@@ -130,35 +73,7 @@ def cpu_seconds(pids):
     return total / 1e9
 
 
-def machine():
-    cpu = re.search(r'^model name\s*:\s*(.*)$', pathlib.Path('/proc/cpuinfo').read_text(), re.M)
-    return {
-        'cpu': cpu.group(1) if cpu else platform.machine(),
-        'cpus': len(os.sched_getaffinity(0)),
-        'kernel': platform.release(),
-        'gpu': 'software',
-        'load': os.getloadavg()[0],
-    }
-
-
 # ---- figures ------------------------------------------------------------------------------------
-
-
-def row(name, values, unit, digits=2, native=None, target=None, at_least=False):
-    value = round(statistics.median(values), digits)
-    if target is not None:
-        target = round(target, digits)
-    return {
-        'name': name,
-        'value': value,
-        'unit': unit,
-        'native': None if native is None else round(statistics.median(native), digits),
-        'peer': None,
-        'target': target,
-        'meets': None if target is None else bool(value >= target if at_least else value <= target),
-        'spread': [round(min(values), digits), round(max(values), digits)],
-        'runs': len(values),
-    }
 
 
 def measure_idle(folder, runs, seconds):
@@ -216,19 +131,6 @@ def measure_ring(folder, runs, seconds, cpu):
     ]
 
 
-def print_table(rows):
-    header = ('figure', 'value', 'spread', 'native', 'target', '')
-    lines = [header]
-    for r in rows:
-        verdict = {None: '', True: 'met', False: 'MISSED'}[r['meets']]
-        show = [f'{x:g}' if x is not None else '-' for x in (r['native'], r['target'])]
-        lines.append((r['name'], f'{r["value"]:g} {r["unit"]}',
-                      f'{r["spread"][0]:g} to {r["spread"][1]:g}', *show, verdict))
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    for line in lines:
-        print('  '.join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--json', metavar='FILE', help='where the figures go')
@@ -237,9 +139,7 @@ def main():
     parser.add_argument('--idle', type=float, default=10, help='seconds of idling (10)')
     options = parser.parse_args()
 
-    for program in (BENCH, ALIQUOTD, RENDERER):
-        if not os.access(program, os.X_OK):
-            sys.exit(f'footprint: {program} is missing; build first, or set ALIQUOT_BUILD')
+    require(BENCH, ALIQUOTD, RENDERER)
     cpu = min(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix='aliquot-bench-') as top:
         top = pathlib.Path(top)
@@ -247,10 +147,8 @@ def main():
         rows += measure_first_clear(top / 'clear', options.runs)
         # Idling is not noisy; three of ten seconds will do.
         rows += measure_idle(top / 'idle', min(options.runs, 3), options.idle)
-    report = {'bench': 'footprint', 'machine': machine(), 'rows': rows}
     if options.json:
-        pathlib.Path(options.json).write_text(json.dumps(report, indent=2) + '\n',
-                                              encoding='utf-8')
+        write_json(options.json, 'footprint', rows)
     print_table(rows)
 
 
