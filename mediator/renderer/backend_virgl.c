@@ -281,6 +281,22 @@ static int fence(struct backend *b, bool per_context, uint32_t ctx_id, uint32_t 
     return virgl_fences_create(&v->fences, ctx_id, ring_idx, fence_id);
 }
 
+static bool finish(struct backend *b, unsigned timeout_us)
+{
+    struct virgl *v = virgl_from_backend(b);
+    struct virgl_ctx *current = context_get(v, v->current);
+
+    /* What a fence is under way for may be another context's. */
+    if (v->lost || !virgl_fences_idle(&v->fences))
+        return false;
+    if (v->dirty == 0)
+        return true;
+    if (v->dirty > 1 || !current || !current->dirty || !virgl_fences_wait_current(timeout_us))
+        return false;
+    note_covered(v, current);
+    return true;
+}
+
 static int event_fd(struct backend *b)
 {
     return virgl_from_backend(b)->event_fd;
@@ -518,6 +534,7 @@ const struct backend_ops backend_virgl = {
     .transfer_from_host = virgl_transfer_from_host,
     .submit = submit,
     .fence = fence,
+    .finish = finish,
     .read_pixels = virgl_read_pixels,
     .export_dmabuf = virgl_export_dmabuf,
     .event_fd = event_fd,

@@ -3,23 +3,24 @@
  * aliquot-renderer: one vGPU. Who I am: the device side of one guest's virtio-gpu, with the GPU's
  * driver libraries in my process; one of me for each vGPU, because virglrenderer is one for each
  * process and because I am the thing that breaks when a guest does its worst. Who talks to me: a
- * vhost-user front-end (QEMU, libaliquot-guest) over the connection that aliquotd or --fd or
- * --listen gives me, the guest through rings and memory that the front-end shares with me, and the
- * front-end's display over a socket of its own. What I trust: my command line, aliquotd, and the
- * GPU driver; of front-end and guest, nothing. What kills me: aliquotd's end (its socket closes),
- * SIGTERM and SIGINT, the end of the one connection of --fd and --broker-fd (exit code 0), and a
- * front-end that takes the guest's memory away under me (SIGBUS, one line, exit code 1). What a
- * front-end or guest does wrong otherwise ends its connection, not me.
+ * vhost-user front-end (QEMU, libaliquot-guest) or a vtest client (Mesa) over the connection that
+ * aliquotd or --fd or --listen gives me, the guest through rings and memory that the front-end
+ * shares with me, and the front-end's display over a socket of its own. What I trust: my command
+ * line, aliquotd, and the GPU driver; of front-end, guest and client, nothing. What kills me:
+ * aliquotd's end (its socket closes), SIGTERM and SIGINT, the end of the one connection of --fd
+ * and --broker-fd (exit code 0), and a front-end that takes the guest's memory away under me
+ * (SIGBUS, one line, exit code 1). What a front-end or guest does wrong otherwise ends its
+ * connection, not me.
  */
 #include "mediator/base/log.h"
 #include "mediator/base/util.h"
 #include "mediator/renderer/broker_link.h"
+#include "mediator/renderer/connection.h"
 #include "mediator/renderer/gpu_probe.h"
 #include "mediator/renderer/listener.h"
 #include "mediator/renderer/options.h"
 #include "mediator/renderer/self_limit.h"
 #include "mediator/renderer/sigbus.h"
-#include "mediator/renderer/vhost_backend.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -35,8 +36,8 @@ struct renderer {
     sd_event *event;
     struct gpu_fence_queue *fences;
     struct backend *backend;
-    struct vhost_backend *connection; /* NULL between connections */
-    struct listener *listener;        /* the one of the three that the mode has */
+    struct connection *connection; /* NULL between connections */
+    struct listener *listener;     /* the one of the three that the mode has */
     struct broker_link *broker;
 };
 
@@ -54,7 +55,7 @@ static void on_ended(void *opaque, bool broken, const char *reason)
     log_line(broken ? LOG_WARNING : LOG_INFO, "connection ended: %s", reason);
     if (r->broker != NULL && broker_link_send(r->broker, BROKER_DONE, reason) < 0)
         log_debug("aliquotd can't be told");
-    vhost_backend_destroy(TAKE_PTR(r->connection));
+    connection_destroy(TAKE_PTR(r->connection));
     if (r->listener == NULL)
         stop(r, EXIT_SUCCESS);
     else if (listener_resume(r->listener) < 0)
@@ -87,7 +88,7 @@ static int serve(struct renderer *r, int fd)
         .ended = on_ended,
         .opaque = r,
     };
-    int result = vhost_backend_create(&config, fd, &r->connection);
+    int result = connection_create(&config, fd, &r->connection);
     if (result < 0) {
         log_error("a connection can't be served: %s", strerror(-result));
         close(fd);
@@ -275,7 +276,7 @@ static int run(struct renderer *r)
 static void finish(struct renderer *r)
 {
     listener_destroy(r->listener);
-    vhost_backend_destroy(r->connection);
+    connection_destroy(r->connection);
     broker_link_destroy(r->broker);
     if (r->backend != NULL)
         r->backend->ops->destroy(r->backend);

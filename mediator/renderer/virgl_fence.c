@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "mediator/renderer/virgl_fence.h"
 
+#include <epoxy/gl.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
@@ -83,6 +84,15 @@ int virgl_fences_create_idle(struct virgl_fences *f, uint32_t ctx_id, uint32_t r
                              uint64_t fence_id)
 {
     return wait_for(f, f->created, ctx_id, ring_idx, fence_id);
+}
+
+bool virgl_fences_wait_current(unsigned timeout_us)
+{
+    GLsync sync = glFenceSync(GL_SYNC_GPU_COMMANDS_COMPLETE, 0);
+    GLenum r = glClientWaitSync(sync, GL_SYNC_FLUSH_COMMANDS_BIT, timeout_us * UINT64_C(1000));
+
+    glDeleteSync(sync);
+    return r == GL_ALREADY_SIGNALED || r == GL_CONDITION_SATISFIED;
 }
 
 void virgl_fences_retire(struct virgl_fences *f, uint32_t number)

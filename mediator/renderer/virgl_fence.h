@@ -50,6 +50,10 @@ void virgl_fences_retire(struct virgl_fences *f, uint32_t number);
 /* No fence_done for fences created before this, from now on. */
 void virgl_fences_forget(struct virgl_fences *f);
 
+/* Without a fence of virglrenderer: starts what the current GL context was given, and waits for it
+ * for no longer than timeout_us. True: it is complete. */
+bool virgl_fences_wait_current(unsigned timeout_us);
+
 bool virgl_fences_idle(struct virgl_fences *f);
 /* Until idle or timeout. */
 void virgl_fences_wait(struct virgl_fences *f, unsigned timeout_ms);

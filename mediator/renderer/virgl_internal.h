@@ -31,6 +31,7 @@ struct virgl_res {
     uint32_t width, height;
     uint32_t row_bytes; /* of level 0, tight */
     bool backed;
+    bool plain; /* memory, not a GL object */
 };
 
 struct virgl {

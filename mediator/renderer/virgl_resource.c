@@ -4,6 +4,7 @@
  * pixels of scan-outs.
  */
 #include "mediator/base/util.h"
+#include "mediator/renderer/gpu_format.h"
 #include "mediator/renderer/virgl_internal.h"
 
 #include <errno.h>
@@ -14,6 +15,9 @@
 struct virgl_box {
     uint32_t x, y, z, w, h, d;
 };
+
+/* A buffer with this bind flag alone is plain memory: nothing about it needs a GL context. */
+#define BIND_CUSTOM (1u << 17)
 
 /* struct virgl_renderer_resource_info's flags. */
 #define INFO_Y_0_TOP (1u << 0)
@@ -63,8 +67,10 @@ int virgl_resource_create(struct backend *b, const struct backend_resource_args 
     res = calloc(1, sizeof(*res));
     if (!res)
         return -ENOMEM;
+    res->plain = args->target == GPU_TARGET_BUFFER && args->bind == BIND_CUSTOM;
 
-    virgl_use_own_context(v);
+    if (!res->plain)
+        virgl_use_own_context(v);
     if (virgl_renderer_resource_create(&create, NULL, 0) != 0) {
         free(res);
         return -EINVAL;
@@ -98,7 +104,8 @@ void virgl_resource_destroy(struct backend *b, uint32_t resource_id)
 
     if (!res)
         return;
-    virgl_use_own_context(v);
+    if (!res->plain)
+        virgl_use_own_context(v);
     destroy(v, res);
 }
 
@@ -125,7 +132,8 @@ int virgl_resource_back(struct backend *b, uint32_t resource_id, struct iovec *i
         return -EINVAL;
     if (res->backed)
         return -EBUSY;
-    virgl_use_own_context(v);
+    if (!res->plain)
+        virgl_use_own_context(v);
     if (virgl_renderer_resource_attach_iov((int)resource_id, iov, (int)iov_count) != 0)
         return -EINVAL;
     res->backed = true;
@@ -139,7 +147,8 @@ void virgl_resource_unback(struct backend *b, uint32_t resource_id)
 
     if (!res || !res->backed)
         return;
-    virgl_use_own_context(v);
+    if (!res->plain)
+        virgl_use_own_context(v);
     virgl_renderer_resource_detach_iov((int)resource_id, NULL, NULL);
     res->backed = false;
 }

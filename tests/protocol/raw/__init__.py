@@ -8,6 +8,7 @@ one that sends whatever it is given.
     vring        guest memory in a memfd, split rings written by hand
     virtio_gpu   command and response structs
     guest        all three together: a driver that behaves
+    vtest        the other protocol of the same socket: a Mesa client without Mesa
     display      the console's end of the vhost-user-gpu display socket
     renderer     an aliquot-renderer process: start, stop, measure
     neighbour    a guest on another renderer that must not notice anything

@@ -35,7 +35,7 @@ def program():
 class Footprint:
     """What a process holds."""
     fds: collections.Counter  # by kind: socket, memfd:…, anon_inode:…, paths
-    memfds: int  # mappings of memfds that tests made
+    memfds: int  # mappings of memfds that tests made, or that vtest clients got
     anon_kib: int  # resident memory of its own
 
 
@@ -114,7 +114,7 @@ class Renderer:
             except FileNotFoundError:
                 pass
         anon = re.search(r'^RssAnon:\s+(\d+) kB', self._proc('status'), re.M)
-        return Footprint(fds, self._proc('maps').count('/memfd:aliquot-test'), int(anon[1]))
+        return Footprint(fds, len(re.findall('/memfd:aliquot-v?test', self._proc('maps'))), int(anon[1]))
 
     def _proc(self, name):
         return pathlib.Path(f'/proc/{self.pid}/{name}').read_text()
@@ -132,5 +132,6 @@ class Renderer:
         with open(self.log_path, 'rb') as log:
             log.seek(self._log_offset)
             data = log.read()
+        data = data[:data.rfind(b'\n') + 1]  # the last one may be half written
         self._log_offset += len(data)
         return data.decode(errors='replace').splitlines()

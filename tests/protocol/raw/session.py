@@ -16,7 +16,8 @@ ANON_SLACK_KIB = 32 << 10
 # What is logged of a connection without faults, and of commands that were answered with an error
 # (of which only some are logged).
 ORDINARY = re.compile(r': (front-end connected'
-                      r'|connection ended: the front-end closed the connection'
+                      r'|connection ended: the (front-end|client) closed the connection'
+                      r'|vtest client: .*'
                       r'|[A-Z0-9_a-z ]+ refused: .*'
                       r'|display: closed by the front-end; going on without it'
                       r'|virglrenderer: .*'

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The vtest server: serves one connection of a Mesa client (GALLIUM_DRIVER=virpipe) as
+ * virgl_test_server does, over the same device model, backend, limits and counters as a guest's
+ * vhost-user connection. Used by main.c, one at a time, in place of a struct vhost_backend.
+ *
+ * Every byte is hostile. Reads and writes never wait: a client that stalls in the middle of a
+ * message, or does not read its answers, costs no processor time and holds up nobody but itself.
+ * What breaks the protocol ends the connection with one log line; the process lives on.
+ *
+ * vtest_stream.c has the bytes in and out, vtest_session.c takes messages apart, vtest_commands.c
+ * and vtest_resource.c do what they say, vtest_wait.c waits for the GPU.
+ */
+#ifndef ALIQUOT_RENDERER_VTEST_SESSION_H
+#define ALIQUOT_RENDERER_VTEST_SESSION_H
+
+#include "mediator/renderer/gpu_device.h"
+
+#include <systemd/sd-event.h>
+
+struct vtest_session;
+
+struct vtest_session_config {
+    sd_event *event;                /* borrowed */
+    struct backend *backend;        /* borrowed; reset when the connection ends */
+    struct gpu_fence_queue *fences; /* borrowed */
+    struct gpu_limits limits;
+    struct broker_stats *stats; /* borrowed */
+    /* The connection has ended; reason is one line, valid for the call; broken: otherwise than by
+     * the client's closing it. Called once, from the event loop and never from inside create; the
+     * callee may destroy the session. */
+    void (*ended)(void *opaque, bool broken, const char *reason);
+    void *opaque;
+};
+
+/* Serves fd, a connected stream socket; it is consumed on success only. */
+int vtest_session_create(const struct vtest_session_config *config, int fd,
+                         struct vtest_session **ret);
+void vtest_session_destroy(struct vtest_session *s);
+
+#endif

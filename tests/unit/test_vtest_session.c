@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What of the vtest server depends on the GPU's time: answers that wait for a fence, and what may
+ * happen meanwhile. The backend is the null one with fences that the test completes.
+ */
+#include "mediator/renderer/vtest_session.h"
+
+#include "mediator/base/util.h"
+#include "protocol/vtest.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+struct server {
+    sd_event *event;
+    struct gpu_fence_queue *queue;
+    struct backend *backend;
+    struct backend_ops ops; /* the null backend's, with these */
+    struct broker_stats stats;
+    struct vtest_session *session;
+    int sock;
+    bool ended, broken;
+    char reason[BROKER_TEXT_MAX];
+
+    unsigned n_fences;
+    uint64_t last_fence; /* asked for */
+    int fence_result;
+    unsigned n_finish;
+    bool finish_result;
+};
+
+static struct server server;
+
+static int held_fence(struct backend *b, bool per_context, uint32_t ctx_id, uint32_t ring_idx,
+                      uint64_t fence_id)
+{
+    if (server.fence_result < 0)
+        return server.fence_result;
+    server.n_fences++;
+    server.last_fence = fence_id;
+    return 0;
+}
+
+static bool finish(struct backend *b, unsigned timeout_us)
+{
+    server.n_finish++;
+    return server.finish_result;
+}
+
+static void on_ended(void *opaque, bool broken, const char *reason)
+{
+    assert_false(server.ended);
+    server.ended = true;
+    server.broken = broken;
+    strncpy(server.reason, reason, sizeof(server.reason) - 1);
+    vtest_session_destroy(TAKE_PTR(server.session));
+}
+
+/* Turns the loop until the session has nothing left to do, which must be soon. */
+static void turn(void)
+{
+    unsigned events = 0;
+
+    while (sd_event_run(server.event, 0) > 0)
+        assert_true(++events < 100);
+}
+
+static void say(const void *data, size_t size)
+{
+    assert_int_equal(send(server.sock, data, size, MSG_NOSIGNAL), size);
+    turn();
+}
+
+static void submit(void)
+{
+    static const uint32_t message[] = {1, VTEST_SUBMIT_CMD, 0};
+    say(message, sizeof(message));
+}
+
+static void ask_busy(bool wait)
+{
+    const uint32_t message[] = {2, VTEST_RESOURCE_BUSY_WAIT, 0, wait};
+    say(message, sizeof(message));
+}
+
+static void assert_silent(void)
+{
+    char byte;
+    assert_int_equal(recv(server.sock, &byte, 1, MSG_DONTWAIT), -1);
+}
+
+static void assert_answer(uint32_t busy)
+{
+    uint32_t answer[3];
+    assert_int_equal(recv(server.sock, answer, sizeof(answer), MSG_DONTWAIT), sizeof(answer));
+    assert_int_equal(answer[0], 1);
+    assert_int_equal(answer[1], VTEST_RESOURCE_BUSY_WAIT);
+    assert_int_equal(answer[2], busy);
+    assert_silent();
+}
+
+static void complete_fence(void)
+{
+    gpu_fence_queue_events.fence_done(server.queue, 0, 0, server.last_fence);
+    turn();
+}
+
+static int set_up(void **state)
+{
+    const char *error;
+    int fds[2];
+
+    server = (struct server){0};
+    assert_int_equal(sd_event_new(&server.event), 0);
+    assert_int_equal(gpu_fence_queue_create(&server.queue), 0);
+    const struct backend_config backend = {.events = &gpu_fence_queue_events,
+                                           .opaque = server.queue};
+    assert_int_equal(backend_null.create(&backend, &server.backend, &error), 0);
+    server.ops = backend_null;
+    server.ops.fence = held_fence;
+    server.backend->ops = &server.ops;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    server.sock = fds[0];
+    const struct vtest_session_config config = {
+        .event = server.event,
+        .backend = server.backend,
+        .fences = server.queue,
+        .limits = gpu_limits_default,
+        .stats = &server.stats,
+        .ended = on_ended,
+    };
+    assert_int_equal(vtest_session_create(&config, fds[1], &server.session), 0);
+    static const uint32_t hello[] = {4, VTEST_CREATE_RENDERER, 0x74736574};
+    say(hello, sizeof(hello));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    vtest_session_destroy(server.session);
+    if (server.sock >= 0)
+        close(server.sock);
+    assert_int_equal(server.stats.resources, 0);
+    assert_int_equal(server.stats.resource_bytes, 0);
+    assert_int_equal(server.stats.contexts, 0);
+    assert_int_equal(server.stats.connected, 0);
+    assert_int_equal(server.stats.driver_ok, 0);
+    backend_null.destroy(server.backend);
+    gpu_fence_queue_destroy(server.queue);
+    sd_event_unref(server.event);
+    return 0;
+}
+
+static void hang_up(void)
+{
+    close(server.sock);
+    server.sock = -1;
+    turn();
+    assert_true(server.ended);
+}
+
+static void test_idle_needs_no_fence(void **state)
+{
+    ask_busy(true);
+    assert_answer(0);
+    ask_busy(false);
+    assert_answer(0);
+    assert_int_equal(server.n_fences, 0);
+}
+
+static void test_answer_waits_for_the_fence(void **state)
+{
+    submit();
+    ask_busy(true);
+    assert_int_equal(server.n_fences, 1);
+    assert_silent();
+    complete_fence();
+    assert_answer(0);
+    ask_busy(true);
+    assert_answer(0);
+    assert_int_equal(server.n_fences, 1);
+}
+
+static void test_question_is_answered_at_once(void **state)
+{
+    submit();
+    ask_busy(false);
+    assert_answer(1);
+    ask_busy(false);
+    assert_answer(1);
+    assert_int_equal(server.n_fences, 1);
+    complete_fence();
+    ask_busy(false);
+    assert_answer(0);
+}
+
+/* Work after the fence has one of its own, and nobody is told before that. */
+static void test_work_after_the_fence(void **state)
+{
+    submit();
+    ask_busy(false);
+    assert_answer(1);
+    submit();
+    submit();
+    ask_busy(true);
+    assert_int_equal(server.n_fences, 1);
+    complete_fence();
+    assert_silent();
+    assert_int_equal(server.n_fences, 2);
+    complete_fence();
+    assert_answer(0);
+}
+
+static void test_what_comes_meanwhile_is_handled_afterwards(void **state)
+{
+    submit();
+    ask_busy(true);
+    for (unsigned i = 0; i < 10; i++)
+        submit(); /* turn() fails if this keeps the event loop busy */
+    ask_busy(false);
+    assert_silent();
+    assert_int_equal(server.stats.submits, 1);
+    complete_fence();
+    uint32_t answers[6];
+    assert_int_equal(recv(server.sock, answers, sizeof(answers), MSG_DONTWAIT), sizeof(answers));
+    assert_int_equal(answers[2], 0);
+    assert_int_equal(answers[5], 1);
+    assert_int_equal(server.stats.submits, 11);
+}
+
+static void test_the_client_goes_meanwhile(void **state)
+{
+    submit();
+    ask_busy(true);
+    submit();
+    hang_up();
+    assert_false(server.broken);
+    assert_int_equal(server.stats.rejected, 0);
+    complete_fence(); /* of nobody */
+}
+
+static void test_the_short_way(void **state)
+{
+    server.ops.finish = finish;
+    server.finish_result = true;
+    submit();
+    ask_busy(true);
+    assert_answer(0);
+    ask_busy(false);
+    assert_answer(0);
+    assert_int_equal(server.n_fences, 0);
+
+    server.finish_result = false;
+    unsigned before = server.n_finish;
+    submit();
+    assert_true(server.n_finish > before); /* started before anybody asks */
+    ask_busy(true);
+    assert_silent();
+    assert_int_equal(server.n_fences, 1);
+    complete_fence();
+    assert_answer(0);
+}
+
+static void test_a_fence_that_can_not_be_had(void **state)
+{
+    server.fence_result = -EIO;
+    submit();
+    ask_busy(true);
+    turn();
+    assert_true(server.ended && server.broken);
+    assert_non_null(strstr(server.reason, "fence"));
+}
+
+static void test_counters(void **state)
+{
+    static const uint32_t create[] = {11,  VTEST_RESOURCE_CREATE2, 7, 2, 1, 2, 16, 16, 1, 1, 0, 0,
+                                      1024};
+    static const uint32_t unref_none[] = {1, VTEST_RESOURCE_UNREF, 8};
+
+    say(create, sizeof(create));
+    assert_int_equal(server.stats.driver_ok, 1);
+    assert_int_equal(server.stats.contexts, 1);
+    assert_int_equal(server.stats.resources, 1);
+    assert_in_range(server.stats.resource_bytes, 16 * 16 * 4 + 4096, 8192);
+    char byte;
+    assert_int_equal(recv(server.sock, &byte, 1, MSG_DONTWAIT), 1);
+    submit();
+    ask_busy(true);
+    complete_fence();
+    assert_answer(0);
+    assert_int_equal(server.stats.commands, 4);
+    assert_int_equal(server.stats.submits, 1);
+    assert_int_equal(server.stats.fences, 1);
+    assert_int_equal(server.stats.rejected, 0);
+    say(unref_none, sizeof(unref_none));
+    turn();
+    assert_true(server.ended && server.broken);
+    assert_string_equal(server.reason, "RESOURCE_UNREF: no resource 8");
+    assert_int_equal(server.stats.rejected, 1);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_idle_needs_no_fence),
+        TEST(test_answer_waits_for_the_fence),
+        TEST(test_question_is_answered_at_once),
+        TEST(test_work_after_the_fence),
+        TEST(test_what_comes_meanwhile_is_handled_afterwards),
+        TEST(test_the_client_goes_meanwhile),
+        TEST(test_the_short_way),
+        TEST(test_a_fence_that_can_not_be_had),
+        TEST(test_counters),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
