@@ -204,6 +204,18 @@ env_chdir() {
     esac
 }
 
+# Adds the folders above $1 to args, open to all users as they mostly are outside: bubblewrap would
+# make them for root alone. What lies under a folder of the root or of /tmp exists.
+env_parents() {
+    local parent
+    parent=$(dirname "$1")
+    case $parent in
+    / | /tmp | /tmp/* | /root | /root/*) return ;;
+    esac
+    env_parents "$parent"
+    args+=(--dir "$parent")
+}
+
 # Replaces this process by CMD… in the environment, in the current folder. Folders in env_bind are
 # reachable there besides the checkout, the cache, the current folder and /tmp.
 env_bind=()
@@ -228,6 +240,7 @@ env_enter() {
         / | /usr | /usr/* | /etc | /etc/* | /var | /var/* | /bin | /sbin | /lib* | /proc* | /sys* | \
             /dev* | /run | /run/*) continue ;;
         esac
+        env_parents "$d"
         args+=(--bind "$d" "$d")
     done
     # A pid namespace: whatever a test leaves behind ends with it.

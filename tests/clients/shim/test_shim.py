@@ -12,7 +12,6 @@ from PIL import Image
 
 from shim import BUILD, PROBE, SHIM, TIMEOUT, Renderer, run, start
 
-pytestmark = pytest.mark.skipif(not SHIM.exists(), reason='the shim is not built')
 
 # Software rendering in two processes rounds alike, but for the last bit.
 TOLERANCE = 2
@@ -48,7 +47,6 @@ def draw(vgpu, path, *options):
 
 
 @pytest.mark.parametrize('platform', ['surfaceless', 'gbm'])
-@pytest.mark.skipif(not shutil.which('eglinfo'), reason='no eglinfo')
 def test_eglinfo(vgpu, platform):
     result = run(vgpu.socket, 'eglinfo', '-B', '-p', platform)
     assert result.returncode == 0, result.stderr
@@ -101,11 +99,9 @@ def test_unknown_ioctl_is_told_once(vgpu):
 # ---- servers that go away -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('program', ['ioctls', 'mesa'])
-@pytest.mark.parametrize('on_loss', ['', 'error'])
+# Not Mesa with the error: virgl takes no notice of it, and goes on for ever.
+@pytest.mark.parametrize('program, on_loss', [('ioctls', ''), ('ioctls', 'error'), ('mesa', '')])
 def test_server_is_killed(program, on_loss, tmp_path):
-    if program == 'mesa' and on_loss == 'error':
-        pytest.skip('virgl would go on for ever')
     command = ([PROBE, 'run'] if program == 'ioctls' else
                [BUILD / 'samples/gl-scene', '--frames', '1000000', '--json', tmp_path / 'f.json'])
     renderer = Renderer(tmp_path)
@@ -154,10 +150,12 @@ def test_no_permission(vgpu, tmp_path):
     for folder in (vgpu.socket.parent, *vgpu.socket.parents):
         if folder.stat().st_uid == os.geteuid() and str(folder).startswith('/tmp/'):
             os.chmod(folder, 0o755)
+    # The build may lie where only its owner can go.
+    probe, shim = (shutil.copy(file, vgpu.socket.parent) for file in (PROBE, SHIM))
     try:
         result = subprocess.run(
-            [PROBE, 'buffers'], user=65534, group=65534, extra_groups=[], text=True,
-            env=dict(LD_PRELOAD=str(SHIM), ALIQUOT_SOCKET=str(vgpu.socket)),
+            [probe, 'buffers'], user=65534, group=65534, extra_groups=[], text=True,
+            env=dict(LD_PRELOAD=shim, ALIQUOT_SOCKET=str(vgpu.socket)),
             capture_output=True, timeout=TIMEOUT)
     finally:
         os.chmod(vgpu.socket, mode)
