@@ -154,8 +154,6 @@ def find_crun(tmp_path_factory):
 
 @pytest.fixture(name='daemon', scope='module')
 def running_daemon():
-    if not RENDERER.exists():
-        pytest.skip('aliquot-renderer is not built')
     path = pathlib.Path(tempfile.mkdtemp(prefix='aliquot-'))
     (path / 'conf').write_text('[aliquot]\nallow-users = 65534\n[vgpu desk]\n')
     with Daemon(path / 'run', '--config', path / 'conf', '--gpu=software',
@@ -176,9 +174,6 @@ def run_in_container(crun, daemon, path, program, device='any', user=0, mounts=(
     return crun.run(bundle, TIMEOUT)
 
 
-needs_shim = pytest.mark.skipif(not SHIM.exists(), reason='libaliquot-shim.so is not built')
-
-
 def test_container_is_bare(crun, tmp_path):
     """Or the tests below would prove nothing."""
     look = 'ls /dev; test ! -e /dev/dri && grep -c : /proc/net/dev; grep CapEff /proc/self/status'
@@ -189,7 +184,6 @@ def test_container_is_bare(crun, tmp_path):
     assert lines[-2:] == ['1', 'CapEff:\t0000000000000000']
 
 
-@needs_shim
 @pytest.mark.parametrize('device, user', [('any', 0), ('desk', 0), ('any', 65534)])
 def test_mesa_draws_in_a_container(crun, daemon, tmp_path, device, user):
     result = run_in_container(crun, daemon, tmp_path, ['eglinfo', '-B', '-p', 'surfaceless'],
@@ -199,7 +193,6 @@ def test_mesa_draws_in_a_container(crun, daemon, tmp_path, device, user):
     assert renderers and all(text.startswith('virgl (') for text in renderers), result.stdout
 
 
-@needs_shim
 def test_user_who_may_not(crun, daemon, tmp_path):
     result = run_in_container(crun, daemon, tmp_path, ['eglinfo', '-B', '-p', 'surfaceless'],
                               user=4242)
@@ -207,7 +200,6 @@ def test_user_who_may_not(crun, daemon, tmp_path):
     assert 'virgl (' not in result.stdout
 
 
-@pytest.mark.skipif(not RAW_VIRGL.exists(), reason='raw-virgl is not built')
 def test_socket_in_a_container(crun, daemon, tmp_path):
     """A program that is its own driver, and needs nothing preloaded."""
     result = run_in_container(

@@ -393,7 +393,6 @@ def test_footprint(tmp_path, record_property):
                 assert daemon.rss_kib() <= 10 * 1024
 
 
-@pytest.mark.skipif(not RENDERER.exists(), reason='aliquot-renderer is not built')
 def test_real_renderer(tmp_path):
     with Daemon(tmp_path / 'run', '--vgpu', 'desk', '--backend=null', renderer=RENDERER) as daemon:
         with daemon.connect('desk') as connection:

@@ -15,7 +15,7 @@ import tempfile
 import pytest
 from daemon import (ALIQUOTD, CLI, MOCK, RENDERER, TIMEOUT, Daemon, alive, at_end, echo,
                     environment, wait_gone)
-from runner import (CONNECT, FAILED, RAW_VIRGL, SHIM, TELLER, Running, command, wait_until)
+from runner import (CONNECT, FAILED, RAW_VIRGL, TELLER, Running, command, wait_until)
 
 
 @pytest.fixture(name='runtime')
@@ -159,8 +159,6 @@ def test_in_one_another(runtime):
         assert running.wait() == 0
 
 
-@pytest.mark.skipif(not (RENDERER.exists() and RAW_VIRGL.exists()),
-                    reason='aliquot-renderer or raw-virgl is not built')
 def test_draws(runtime):
     program = ['sh', '-c', f'"{RAW_VIRGL}" --socket "$VTEST_SOCKET_NAME"']
     with private(runtime, '--gpu=software', program=program,
@@ -170,8 +168,6 @@ def test_draws(runtime):
         assert running.log.text() == ''
 
 
-@pytest.mark.skipif(not (RENDERER.exists() and SHIM.exists()),
-                    reason='aliquot-renderer or libaliquot-shim.so is not built')
 def test_mesa_draws(runtime):
     """An unmodified program, with nothing configured."""
     # A library of a build with sanitizers, loaded into a program that has none.
