@@ -2,6 +2,7 @@
 #include "mediator/renderer/connection.h"
 
 #include "mediator/base/util.h"
+#include "mediator/renderer/vhost_backend.h"
 #include "mediator/renderer/vtest_session.h"
 #include "mediator/renderer/vtest_sniff.h"
 
@@ -11,26 +12,12 @@
 #define FIRST_WORDS_US UINT64_C(10000000)
 
 struct connection {
-    struct vhost_backend_config config;
+    struct connection_config config;
     int fd; /* owned until one of the servers has it; -1 */
     struct vtest_sniff *sniff;
     struct vhost_backend *vhost; /* one of the two, once it is known which */
     struct vtest_session *vtest;
 };
-
-static int serve_vtest(struct connection *c)
-{
-    const struct vtest_session_config config = {
-        .event = c->config.event,
-        .backend = c->config.backend,
-        .fences = c->config.fences,
-        .limits = c->config.limits,
-        .stats = c->config.stats,
-        .ended = c->config.ended,
-        .opaque = c->config.opaque,
-    };
-    return vtest_session_create(&config, c->fd, &c->vtest);
-}
 
 static void on_first_words(void *opaque, enum vtest_sniff_result result)
 {
@@ -43,7 +30,7 @@ static void on_first_words(void *opaque, enum vtest_sniff_result result)
         c->config.ended(c->config.opaque, true, "the client stalled in the middle of a message");
         return;
     }
-    r = result == VTEST_SNIFF_VTEST ? serve_vtest(c)
+    r = result == VTEST_SNIFF_VTEST ? vtest_session_create(&c->config, c->fd, &c->vtest)
                                     : vhost_backend_create(&c->config, c->fd, &c->vhost);
     if (r < 0)
         c->config.ended(c->config.opaque, true, strerror(-r));
@@ -51,7 +38,7 @@ static void on_first_words(void *opaque, enum vtest_sniff_result result)
         c->fd = -1;
 }
 
-int connection_create(const struct vhost_backend_config *config, int fd, struct connection **ret)
+int connection_create(const struct connection_config *config, int fd, struct connection **ret)
 {
     struct connection *c = calloc(1, sizeof(*c));
 

@@ -7,13 +7,13 @@
 #ifndef ALIQUOT_RENDERER_CONNECTION_H
 #define ALIQUOT_RENDERER_CONNECTION_H
 
-#include "mediator/renderer/vhost_backend.h"
+#include "mediator/renderer/connection_config.h"
 
 struct connection;
 
 /* Serves fd, a connected stream socket; it is consumed on success only. config->ended may destroy
  * the connection. */
-int connection_create(const struct vhost_backend_config *config, int fd, struct connection **ret);
+int connection_create(const struct connection_config *config, int fd, struct connection **ret);
 void connection_destroy(struct connection *c);
 
 #endif

@@ -75,7 +75,7 @@ static struct gpu_limits guest_limits(const struct renderer *r)
 /* Consumes fd. */
 static int serve(struct renderer *r, int fd)
 {
-    const struct vhost_backend_config config = {
+    const struct connection_config config = {
         .event = r->event,
         .backend = r->backend,
         .fences = r->fences,

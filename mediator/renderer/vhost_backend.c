@@ -157,8 +157,7 @@ static int set_up(struct vhost_backend *be)
     return sd_event_add_io(be->config.event, &be->fd_source, be->fd, EPOLLIN, vhost_on_message, be);
 }
 
-int vhost_backend_create(const struct vhost_backend_config *config, int fd,
-                         struct vhost_backend **ret)
+int vhost_backend_create(const struct connection_config *config, int fd, struct vhost_backend **ret)
 {
     struct vhost_backend *be = calloc(1, sizeof(*be));
     if (be == NULL)

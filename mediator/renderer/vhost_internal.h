@@ -53,7 +53,7 @@ struct vhost_queue {
 };
 
 struct vhost_backend {
-    struct vhost_backend_config config;
+    struct connection_config config;
     int fd;             /* owned: the connection */
     int backend_req_fd; /* owned: requests of ours to the front-end; -1 = none */
     sd_event_source *fd_source, *fence_source;

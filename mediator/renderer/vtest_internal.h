@@ -28,7 +28,7 @@ struct vtest_memory {
 };
 
 struct vtest_session {
-    struct vtest_session_config config;
+    struct connection_config config;
     int fd; /* owned: the connection */
     sd_event_source *io_source, *fence_source;
     sd_event_source *again_source; /* oneshot: more messages are there than one turn handles */

@@ -383,8 +383,7 @@ static int add_defer(struct vtest_session *s, sd_event_source **ret, sd_event_ha
     return r < 0 ? r : sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
 }
 
-int vtest_session_create(const struct vtest_session_config *config, int fd,
-                         struct vtest_session **ret)
+int vtest_session_create(const struct connection_config *config, int fd, struct vtest_session **ret)
 {
     struct vtest_session *s = calloc(1, sizeof(*s));
 

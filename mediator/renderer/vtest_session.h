@@ -14,27 +14,12 @@
 #ifndef ALIQUOT_RENDERER_VTEST_SESSION_H
 #define ALIQUOT_RENDERER_VTEST_SESSION_H
 
-#include "mediator/renderer/gpu_device.h"
-
-#include <systemd/sd-event.h>
+#include "mediator/renderer/connection_config.h"
 
 struct vtest_session;
 
-struct vtest_session_config {
-    sd_event *event;                /* borrowed */
-    struct backend *backend;        /* borrowed; reset when the connection ends */
-    struct gpu_fence_queue *fences; /* borrowed */
-    struct gpu_limits limits;
-    struct broker_stats *stats; /* borrowed */
-    /* The connection has ended; reason is one line, valid for the call; broken: otherwise than by
-     * the client's closing it. Called once, from the event loop and never from inside create; the
-     * callee may destroy the session. */
-    void (*ended)(void *opaque, bool broken, const char *reason);
-    void *opaque;
-};
-
 /* Serves fd, a connected stream socket; it is consumed on success only. */
-int vtest_session_create(const struct vtest_session_config *config, int fd,
+int vtest_session_create(const struct connection_config *config, int fd,
                          struct vtest_session **ret);
 void vtest_session_destroy(struct vtest_session *s);
 

@@ -125,7 +125,7 @@ static int set_up(void **state)
     server.backend->ops = &server.ops;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
     server.sock = fds[0];
-    const struct vtest_session_config config = {
+    const struct connection_config config = {
         .event = server.event,
         .backend = server.backend,
         .fences = server.queue,

@@ -67,7 +67,7 @@ void fe_connect_back_end(struct front_end *fe)
 {
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-    const struct vhost_backend_config config = {
+    const struct connection_config config = {
         .event = fe->event,
         .backend = fe->backend,
         .fences = fe->fences,
