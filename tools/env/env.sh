@@ -11,7 +11,7 @@
 
 env_dir=$checkout/tools/env
 env_cache=${ALIQUOT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/aliquot}
-env_recipe=1 # raise to make new roots although the package list is the same
+env_recipe=2 # raise to make new roots although the package list is the same
 env_log=
 
 env_say() {
@@ -124,6 +124,7 @@ env_make_root() {
         mmdebstrap --verbose --variant=minbase "${options[@]}" \
         --aptopt='APT::Install-Recommends "false"' \
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
+        --dpkgopt='path-exclude=/usr/lib/*/piglit/generated_tests/*' \
         --setup-hook="install -D -m644 '$env_dir/preferences' \"\$1/etc/apt/preferences.d/aliquot\"" \
         --include="$(env_packages | paste -sd,)" \
         --customize-hook="install -m755 '$env_dir/guest-kernel' \"\$1/tmp/guest-kernel\"" \
