@@ -17,6 +17,7 @@
 #include "mediator/renderer/broker_link.h"
 #include "mediator/renderer/connection.h"
 #include "mediator/renderer/gpu_probe.h"
+#include "mediator/renderer/idle_watch.h"
 #include "mediator/renderer/listener.h"
 #include "mediator/renderer/options.h"
 #include "mediator/renderer/self_limit.h"
@@ -30,6 +31,9 @@
 
 #define PROGRAM "aliquot-renderer"
 
+/* Without work for so long, memory that was kept for more of it is given back. */
+#define IDLE_US UINT64_C(1000000)
+
 struct renderer {
     struct renderer_options options;
     struct broker_stats *stats; /* for the life of the process */
@@ -39,6 +43,7 @@ struct renderer {
     struct connection *connection; /* NULL between connections */
     struct listener *listener;     /* the one of the three that the mode has */
     struct broker_link *broker;
+    struct idle_watch *idle;
 };
 
 static void stop(struct renderer *r, int exit_code)
@@ -173,6 +178,21 @@ static int set_up_event(struct renderer *r)
     return result;
 }
 
+static void on_idle(void *opaque)
+{
+    self_trim();
+}
+
+static int set_up_memory(struct renderer *r)
+{
+    self_limit(guest_limits(r).max_total_bytes);
+    self_keep_freed();
+    int result = idle_watch_create(r->event, IDLE_US, on_idle, NULL, &r->idle);
+    if (result < 0)
+        log_error("event loop: %s", strerror(-result));
+    return result;
+}
+
 static int on_backend_event(sd_event_source *source, int fd, uint32_t revents, void *opaque)
 {
     struct backend *backend = opaque;
@@ -263,8 +283,7 @@ static int run(struct renderer *r)
     if (set_up_fds(r) < 0 || set_up_event(r) < 0)
         return EXIT_FAILURE;
     sigbus_install(PROGRAM, r->options.name, r->stats);
-    self_limit(guest_limits(r).max_total_bytes);
-    if (set_up_backend(r) < 0 || set_up_mode(r) < 0)
+    if (set_up_memory(r) < 0 || set_up_backend(r) < 0 || set_up_mode(r) < 0)
         return EXIT_FAILURE;
     tell_ready(r);
     int code = sd_event_loop(r->event);
@@ -281,6 +300,7 @@ static void finish(struct renderer *r)
     if (r->backend != NULL)
         r->backend->ops->destroy(r->backend);
     gpu_fence_queue_destroy(r->fences);
+    idle_watch_destroy(r->idle);
     sd_event_unref(r->event);
 }
 

@@ -5,6 +5,7 @@
 #include "mediator/base/util.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -14,6 +15,11 @@
 
 /* Before daemon and virtual machines, behind processes that ask for it. 0 to 1000. */
 #define OOM_SCORE_ADJ 500
+
+/* Freed memory that malloc keeps at its end. A frame of llvmpipe's is below that. */
+#define KEEP_BYTES (256 << 20)
+/* Larger blocks are mapped each for itself, and unmapped when freed; glibc takes no more. */
+#define MMAP_BYTES (32 << 20)
 
 static void limit_memory(uint64_t bytes)
 {
@@ -47,4 +53,15 @@ void self_limit(uint64_t guest_bytes)
     if (!__builtin_add_overflow(guest_bytes, OWN_BYTES, &bytes))
         limit_memory(bytes);
     offer_first();
+}
+
+void self_keep_freed(void)
+{
+    if (!mallopt(M_TRIM_THRESHOLD, KEEP_BYTES) || !mallopt(M_MMAP_THRESHOLD, MMAP_BYTES))
+        log_debug("malloc keeps its own thresholds");
+}
+
+void self_trim(void)
+{
+    malloc_trim(0);
 }
