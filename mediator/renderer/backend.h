@@ -121,10 +121,10 @@ struct backend_ops {
     int (*fence)(struct backend *b, bool per_context, uint32_t ctx_id, uint32_t ring_idx,
                  uint64_t fence_id);
 
-    /* Starts what was submitted, and waits for it for no longer than timeout_us: true if all of it
-     * is complete on the GPU. The shorter way than fence() for who has nothing else to do
-     * meanwhile; false also where only a fence can tell. NULL: the backend has none. */
-    bool (*finish)(struct backend *b, unsigned timeout_us);
+    /* Starts what was submitted, and waits for it for no longer than timeout_us: 1 if all of it is
+     * complete on the GPU, 0 if not yet, -EAGAIN if only a fence can tell just now. The shorter way
+     * than fence() for who has nothing else to do meanwhile. NULL: the backend has none. */
+    int (*finish)(struct backend *b, unsigned timeout_us);
 
     /* Copies level 0 of a 2D resource, as 32 bits a pixel in memory order B G R X, top row first,
      * to dst with stride bytes a row. The rectangle lies inside. */

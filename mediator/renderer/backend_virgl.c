@@ -281,20 +281,22 @@ static int fence(struct backend *b, bool per_context, uint32_t ctx_id, uint32_t 
     return virgl_fences_create(&v->fences, ctx_id, ring_idx, fence_id);
 }
 
-static bool finish(struct backend *b, unsigned timeout_us)
+static int finish(struct backend *b, unsigned timeout_us)
 {
     struct virgl *v = virgl_from_backend(b);
     struct virgl_ctx *current = context_get(v, v->current);
 
     /* What a fence is under way for may be another context's. */
     if (v->lost || !virgl_fences_idle(&v->fences))
-        return false;
+        return -EAGAIN;
     if (v->dirty == 0)
-        return true;
-    if (v->dirty > 1 || !current || !current->dirty || !virgl_fences_wait_current(timeout_us))
-        return false;
+        return 1;
+    if (v->dirty > 1 || !current || !current->dirty)
+        return -EAGAIN;
+    if (!virgl_fences_wait_current(timeout_us))
+        return 0;
     note_covered(v, current);
-    return true;
+    return 1;
 }
 
 static int event_fd(struct backend *b)

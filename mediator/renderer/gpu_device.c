@@ -253,11 +253,16 @@ void gpu_finish(struct gpu_device *dev, struct gpu_cmd *cmd, bool succeeded)
     }
     /* A refused command keeps its place behind those before it: to Linux an answered fence says
      * that all earlier ones of its timeline are done, whatever the answer was. */
-    if (gpu_fence_start(dev, cmd) < 0) {
-        if (succeeded)
-            gpu_answer(dev, cmd, VIRTIO_GPU_RESP_ERR_UNSPEC, NULL, 0);
-        gpu_complete(dev, cmd);
-    }
+    cmd->succeeded = succeeded;
+    if (gpu_fence_start(dev, cmd) < 0)
+        gpu_finish_unfenced(dev, cmd);
+}
+
+void gpu_finish_unfenced(struct gpu_device *dev, struct gpu_cmd *cmd)
+{
+    if (cmd->succeeded)
+        gpu_answer(dev, cmd, VIRTIO_GPU_RESP_ERR_UNSPEC, NULL, 0);
+    gpu_complete(dev, cmd);
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -319,6 +324,8 @@ bool gpu_device_handle(struct gpu_device *dev, struct gpu_cmd *cmd)
     gpu_handler *handler;
     uint32_t type;
 
+    if (dev->unasked)
+        gpu_fence_ask(dev);
     call.cmd = cmd;
     cmd->next = NULL;
     cmd->response_len = 0;

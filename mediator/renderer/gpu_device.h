@@ -33,6 +33,7 @@ struct gpu_cmd {
     struct gpu_cmd *next;  /* owned by the device's list of waiting fences */
     uint32_t response_len; /* bytes written to the chain's writable part */
     uint64_t fence_seq;
+    bool succeeded; /* what its answer says */
 };
 
 struct gpu_device_ops {
@@ -108,6 +109,14 @@ struct gpu_cmd *gpu_device_take_blocked(struct gpu_device *dev);
 /* Readable when fences are done. gpu_device_dispatch() completes their commands. */
 int gpu_device_event_fd(const struct gpu_device *dev);
 void gpu_device_dispatch(struct gpu_device *dev);
+
+/* For a transport that knows when the driver has nothing more to do: from now on the backend is not
+ * asked for fences at once, but before the next command, or by gpu_device_settle(). */
+void gpu_device_defer_fences(struct gpu_device *dev);
+/* Ends that. Nothing more is there to handle, so it waits itself for the GPU, for a millisecond at
+ * most and until more(opaque) says that there is something: a fence that another thread reports
+ * takes two wake-ups more. more = NULL: does not wait. */
+void gpu_device_settle(struct gpu_device *dev, bool (*more)(void *opaque), void *opaque);
 
 /* Commands that wait for a fence. */
 uint32_t gpu_device_in_flight(const struct gpu_device *dev);

@@ -25,6 +25,14 @@ struct event_array {
     size_t count, capacity;
 };
 
+/* gpu_device_settle(): how long it waits for the GPU, since most frames are done by then, and how
+ * often it looks for more to do meanwhile. */
+#define SETTLE_US 1000
+#define SETTLE_STEP_US 50
+/* After it was in vain: how often it doesn't wait at all. A driver that goes on without waiting,
+ * and work that takes long, are likely to do so again. */
+#define SETTLE_SKIP 8
+
 /* Fences that are done before fence() returns need neither lock nor eventfd. */
 #define DIRECT_EVENTS 8
 
@@ -148,6 +156,8 @@ static struct gpu_cmd *unlink_pending(struct gpu_device *dev, struct gpu_cmd **l
     *link = cmd->next;
     if (dev->pending_tail == &cmd->next)
         dev->pending_tail = link;
+    if (dev->unasked == cmd)
+        dev->unasked = cmd->next;
     cmd->next = NULL;
     dev->in_flight--;
     return cmd;
@@ -175,9 +185,43 @@ static void retire(struct gpu_device *dev, const struct fence_event *event)
     }
 }
 
-int gpu_fence_start(struct gpu_device *dev, struct gpu_cmd *cmd)
+/* What the backend reported inside fence(). */
+static void retire_direct(struct gpu_device *dev)
 {
     struct gpu_fence_queue *q = dev->fence_queue;
+
+    for (size_t i = 0; q && i < q->n_direct; i++)
+        retire(dev, &q->direct[i]);
+    if (q)
+        q->n_direct = 0;
+}
+
+/* Asks the backend for the fence of a pending command. */
+static int ask(struct gpu_device *dev, const struct gpu_cmd *cmd)
+{
+    struct backend *backend = dev->backend;
+    int r;
+
+    direct_queue = dev->fence_queue;
+    if (on_context_timeline(cmd))
+        r = backend->ops->fence(backend, true, cmd->hdr.ctx_id, cmd->hdr.ring_idx, cmd->fence_seq);
+    else
+        r = backend->ops->fence(backend, false, 0, 0, cmd->fence_seq & DEVICE_FENCE_MASK);
+    direct_queue = NULL;
+    return r;
+}
+
+static void unlink_cmd(struct gpu_device *dev, struct gpu_cmd *cmd)
+{
+    struct gpu_cmd **link = &dev->pending;
+
+    while (*link != cmd)
+        link = &(*link)->next;
+    unlink_pending(dev, link);
+}
+
+int gpu_fence_start(struct gpu_device *dev, struct gpu_cmd *cmd)
+{
     /* CTX_DESTROY may carry a fence of the context that it has just destroyed. */
     bool per_context = gpu_fence_is_per_context(dev, cmd) && gpu_context_get(dev, cmd->hdr.ctx_id);
     uint64_t seq;
@@ -196,24 +240,73 @@ int gpu_fence_start(struct gpu_device *dev, struct gpu_cmd *cmd)
     dev->pending_tail = &cmd->next;
     dev->in_flight++;
 
-    direct_queue = q;
-    if (per_context)
-        r = dev->backend->ops->fence(dev->backend, true, cmd->hdr.ctx_id, cmd->hdr.ring_idx, seq);
-    else
-        r = dev->backend->ops->fence(dev->backend, false, 0, 0, seq & DEVICE_FENCE_MASK);
-    direct_queue = NULL;
-
-    if (r < 0) {
-        struct gpu_cmd **link = &dev->pending;
-        while (*link != cmd)
-            link = &(*link)->next;
-        unlink_pending(dev, link);
+    if (dev->defer_fences) {
+        if (!dev->unasked)
+            dev->unasked = cmd;
+        return 0;
     }
-    for (size_t i = 0; q && i < q->n_direct; i++)
-        retire(dev, &q->direct[i]);
-    if (q)
-        q->n_direct = 0;
+    r = ask(dev, cmd);
+    if (r < 0)
+        unlink_cmd(dev, cmd);
+    retire_direct(dev);
     return r;
+}
+
+void gpu_fence_ask(struct gpu_device *dev)
+{
+    struct gpu_cmd *cmd;
+
+    while ((cmd = dev->unasked)) {
+        dev->unasked = cmd->next;
+        if (ask(dev, cmd) < 0) {
+            unlink_cmd(dev, cmd);
+            gpu_finish_unfenced(dev, cmd);
+        }
+    }
+    retire_direct(dev);
+}
+
+void gpu_device_defer_fences(struct gpu_device *dev)
+{
+    dev->defer_fences = dev->backend->ops->finish != NULL;
+}
+
+/* Waits for all work; false if it is not done soon, or more is there to do. */
+static bool finish(struct gpu_device *dev, bool (*more)(void *opaque), void *opaque)
+{
+    struct backend *backend = dev->backend;
+
+    if (dev->settle_skip > 0) {
+        dev->settle_skip--;
+        return false;
+    }
+    for (unsigned waited_us = 0; waited_us < SETTLE_US; waited_us += SETTLE_STEP_US) {
+        int r = backend->ops->finish(backend, SETTLE_STEP_US);
+        if (r == 1)
+            return true;
+        if (r < 0)
+            return false;
+        if (more(opaque))
+            break;
+    }
+    dev->settle_skip = SETTLE_SKIP;
+    return false;
+}
+
+void gpu_device_settle(struct gpu_device *dev, bool (*more)(void *opaque), void *opaque)
+{
+    dev->defer_fences = false;
+    if (!dev->unasked)
+        return;
+    if (!more || !finish(dev, more, opaque)) {
+        gpu_fence_ask(dev);
+        return;
+    }
+    /* What was asked for earlier is done too, whether we have heard of it or not. */
+    while (dev->pending) {
+        gpu_stat_add(&dev->stats->fences, 1);
+        gpu_complete(dev, unlink_pending(dev, &dev->pending));
+    }
 }
 
 void gpu_device_dispatch(struct gpu_device *dev)

@@ -133,6 +133,9 @@ struct gpu_device {
     struct gpu_cmd **pending_tail;
     uint32_t in_flight; /* length of pending */
     uint64_t fence_seq; /* the last one given out */
+    bool defer_fences;
+    struct gpu_cmd *unasked; /* the first of pending that the backend was not asked for */
+    unsigned settle_skip;    /* how often not to wait in gpu_device_settle() */
 };
 
 /* Counters have one writer, so a relaxed load and store make an addition. */
@@ -158,6 +161,8 @@ void gpu_answer(struct gpu_device *dev, struct gpu_cmd *cmd, uint32_t type, cons
 
 /* The answer is written: completes the command now, or when its fence is done. */
 void gpu_finish(struct gpu_device *dev, struct gpu_cmd *cmd, bool succeeded);
+/* The same where the backend took no fence. */
+void gpu_finish_unfenced(struct gpu_device *dev, struct gpu_cmd *cmd);
 void gpu_complete(struct gpu_device *dev, struct gpu_cmd *cmd);
 
 /* Counts an input that was refused for which there is no response. */
@@ -179,6 +184,8 @@ static inline bool gpu_fence_is_per_context(const struct gpu_device *dev, const 
 /* Holds cmd until the work submitted so far is done; cmd may be complete on return. On error the
  * device still owns it. */
 int gpu_fence_start(struct gpu_device *dev, struct gpu_cmd *cmd);
+/* Before more work is submitted: asks the backend for the fences that were deferred. */
+void gpu_fence_ask(struct gpu_device *dev);
 /* Completes what waits on a context's timelines: the context goes away. */
 void gpu_fence_context_gone(struct gpu_device *dev, uint32_t ctx_id);
 /* Completes all in order and forgets what the backend has reported. */

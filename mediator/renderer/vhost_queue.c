@@ -159,13 +159,22 @@ static int run_one(struct vhost_queue *vq)
     return 1;
 }
 
+static bool has_work(void *opaque)
+{
+    const struct vhost_queue *vq = opaque;
+
+    return vring_dev_has_work(&vq->ring);
+}
+
 void vhost_queue_run(struct vhost_queue *vq)
 {
     struct vhost_backend *be = vq->be;
+    bool idle = false;
 
     if (!can_run(vq))
         return;
     vhost_batch_begin(be);
+    gpu_device_defer_fences(be->device);
     for (unsigned i = 0; i < RUN_BUDGET && can_run(vq); i++) {
         int r = run_one(vq);
         if (r < 0)
@@ -173,12 +182,13 @@ void vhost_queue_run(struct vhost_queue *vq)
         if (r > 0)
             continue;
         vring_dev_enable_kick(&vq->ring, true);
-        if (!vring_dev_has_work(&vq->ring))
-            goto idle;
+        idle = !vring_dev_has_work(&vq->ring);
+        if (idle)
+            break;
     }
-    if (can_run(vq))
+    gpu_device_settle(be->device, idle ? has_work : NULL, vq);
+    if (!idle && can_run(vq))
         vhost_queue_run_later(vq);
-idle:
     vhost_batch_end(be);
 }
 

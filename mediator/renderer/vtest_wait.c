@@ -38,7 +38,7 @@ static bool finish_work(struct vtest_session *s, unsigned timeout_us)
 
     if (!s->dirty && !s->fence_pending)
         return true;
-    if (s->fence_pending || !backend->ops->finish || !backend->ops->finish(backend, timeout_us))
+    if (s->fence_pending || !backend->ops->finish || backend->ops->finish(backend, timeout_us) != 1)
         return false;
     s->dirty = false;
     return true;

@@ -71,6 +71,14 @@ static const struct gpu_device_ops device_ops = {
 
 /* ---- the backend ----------------------------------------------------------------------------- */
 
+static int mock_finish(struct backend *b, unsigned timeout_us)
+{
+    struct fixture *f = current;
+
+    f->n_finish++;
+    return f->finish_result;
+}
+
 static int mock_fence(struct backend *b, bool per_context, uint32_t ctx_id, uint32_t ring_idx,
                       uint64_t fence_id)
 {
@@ -254,6 +262,7 @@ int fixture_setup(void **state)
     assert_int_equal(backend_null.create(&config, &f->backend, &error), 0);
     f->ops = backend_null;
     f->ops.fence = mock_fence;
+    f->ops.finish = mock_finish;
     f->ops.submit = mock_submit;
     f->ops.resource_create = mock_resource_create;
     f->ops.resource_back = mock_resource_back;

@@ -69,6 +69,8 @@ struct fixture {
     struct fixture_fence fences[FIXTURE_LOG];
     unsigned n_fences;
     int fence_result, submit_result, create_result, back_result;
+    int finish_result; /* what backend finish() says */
+    unsigned n_finish;
     uint8_t submitted[64];
     size_t submitted_bytes;
     bool by_copy; /* taken up by fixture_make_device() */

@@ -230,6 +230,142 @@ static void test_fences_of_another_thread(void **state)
     gpu_device_dispatch(f->dev);
 }
 
+/* ---- deferred ------------------------------------------------------------------------------- */
+
+static bool nothing_more(void *opaque)
+{
+    return false;
+}
+
+static bool more(void *opaque)
+{
+    ++*(unsigned *)opaque;
+    return true;
+}
+
+static void test_deferred_and_done_soon(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_create_ctx(f, 1);
+    f->hold_fences = true;
+    f->finish_result = 1;
+    unsigned done = f->completed;
+    /* One that the backend was asked for before, and the answer is still on its way. */
+    assert_int_equal(send_fenced(f, 1, 1, -1), NOT_COMPLETE);
+    assert_int_equal(f->n_fences, 1);
+    gpu_device_defer_fences(f->dev);
+    assert_int_equal(send_fenced(f, 2, 1, 0), NOT_COMPLETE);
+    assert_int_equal(f->n_fences, 1);
+    gpu_device_settle(f->dev, nothing_more, NULL);
+    assert_int_equal(f->n_fences, 1);
+    assert_int_equal(f->n_finish, 1);
+    assert_int_equal(f->completed, done + 2);
+    assert_int_equal(f->order[done], 1);
+    assert_int_equal(f->order[done + 1], 2);
+    assert_int_equal(atomic_load(&f->stats.fences), 2);
+    fixture_fence_done(f, &f->fences[0]); /* late */
+    assert_int_equal(f->completed, done + 2);
+
+    /* It ends with gpu_device_settle(). */
+    assert_int_equal(send_fenced(f, 3, 1, -1), NOT_COMPLETE);
+    assert_int_equal(f->n_fences, 2);
+    fixture_fence_done(f, &f->fences[1]);
+}
+
+static void test_deferred_until_more_work(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_create_ctx(f, 1);
+    f->hold_fences = true;
+    gpu_device_defer_fences(f->dev);
+    assert_int_equal(send_fenced(f, 1, 1, -1), NOT_COMPLETE);
+    assert_int_equal(f->n_fences, 0);
+    assert_int_equal(send_fenced(f, 2, 1, -1), NOT_COMPLETE);
+    assert_int_equal(f->n_fences, 1); /* of the first: the second's work is not in it */
+    gpu_device_settle(f->dev, NULL, NULL);
+    assert_int_equal(f->n_finish, 0);
+    assert_int_equal(f->n_fences, 2);
+    assert_true(f->fences[0].fence_id < f->fences[1].fence_id);
+    fixture_fence_done(f, &f->fences[1]);
+    assert_int_equal(gpu_device_in_flight(f->dev), 0);
+}
+
+/* Defers one fence, and settles. */
+static void settle_one(struct fixture *f, bool (*more_fn)(void *), void *opaque)
+{
+    gpu_device_defer_fences(f->dev);
+    assert_int_equal(send_fenced(f, 1, 1, -1), NOT_COMPLETE);
+    gpu_device_settle(f->dev, more_fn, opaque);
+}
+
+static void test_settling_in_vain(void **state)
+{
+    struct fixture *f = *state;
+    unsigned asked = 0;
+
+    fixture_create_ctx(f, 1);
+    f->hold_fences = true;
+    settle_one(f, more, &asked);
+    assert_int_equal(f->n_finish, 1);
+    assert_int_equal(asked, 1);
+    assert_int_equal(f->n_fences, 1);
+    /* Next times it does not try, and then does again, in bounded time. */
+    for (unsigned i = 0; i < 8; i++)
+        settle_one(f, more, &asked);
+    assert_int_equal(f->n_finish, 1);
+    assert_int_equal(f->n_fences, 9);
+    settle_one(f, nothing_more, NULL);
+    assert_in_range(f->n_finish, 2, 100);
+    assert_int_equal(f->n_fences, 10);
+    fixture_fence_done(f, &f->fences[9]);
+    assert_int_equal(gpu_device_in_flight(f->dev), 0);
+}
+
+static void test_settling_where_only_a_fence_can_tell(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_create_ctx(f, 1);
+    f->hold_fences = true;
+    f->finish_result = -EAGAIN;
+    settle_one(f, nothing_more, NULL);
+    settle_one(f, nothing_more, NULL);
+    assert_int_equal(f->n_finish, 2); /* each time, since it costs nothing */
+    assert_int_equal(f->n_fences, 2);
+    fixture_fence_done(f, &f->fences[1]);
+}
+
+static void test_deferred_and_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_create_ctx(f, 1);
+    gpu_device_defer_fences(f->dev);
+    assert_int_equal(send_fenced(f, 7, 1, -1), NOT_COMPLETE);
+    f->fence_result = -EIO;
+    unsigned done = f->completed;
+    gpu_device_settle(f->dev, NULL, NULL);
+    assert_int_equal(f->completed, done + 1);
+    assert_int_equal(fixture_response(f), UNSPEC);
+    assert_int_equal(gpu_device_in_flight(f->dev), 0);
+}
+
+static void test_deferred_and_reset(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_create_ctx(f, 1);
+    gpu_device_defer_fences(f->dev);
+    assert_int_equal(send_fenced(f, 7, 1, -1), NOT_COMPLETE);
+    unsigned done = f->completed;
+    gpu_device_reset(f->dev);
+    assert_int_equal(f->completed, done + 1);
+    gpu_device_settle(f->dev, nothing_more, NULL);
+    assert_int_equal(f->n_finish, 0);
+}
+
 /* ---- reset ----------------------------------------------------------------------------------- */
 
 static void test_reset(void **state)
@@ -277,6 +413,12 @@ int main(void)
         TEST(test_fence_and_errors),
         TEST(test_fence_context_destroyed),
         TEST(test_fences_of_another_thread),
+        TEST(test_deferred_and_done_soon),
+        TEST(test_deferred_until_more_work),
+        TEST(test_settling_in_vain),
+        TEST(test_settling_where_only_a_fence_can_tell),
+        TEST(test_deferred_and_refused),
+        TEST(test_deferred_and_reset),
         TEST(test_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

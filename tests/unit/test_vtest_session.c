@@ -30,7 +30,7 @@ struct server {
     uint64_t last_fence; /* asked for */
     int fence_result;
     unsigned n_finish;
-    bool finish_result;
+    int finish_result;
 };
 
 static struct server server;
@@ -45,7 +45,7 @@ static int held_fence(struct backend *b, bool per_context, uint32_t ctx_id, uint
     return 0;
 }
 
-static bool finish(struct backend *b, unsigned timeout_us)
+static int finish(struct backend *b, unsigned timeout_us)
 {
     server.n_finish++;
     return server.finish_result;
@@ -246,7 +246,7 @@ static void test_the_client_goes_meanwhile(void **state)
 static void test_the_short_way(void **state)
 {
     server.ops.finish = finish;
-    server.finish_result = true;
+    server.finish_result = 1;
     submit();
     ask_busy(true);
     assert_answer(0);
@@ -254,7 +254,7 @@ static void test_the_short_way(void **state)
     assert_answer(0);
     assert_int_equal(server.n_fences, 0);
 
-    server.finish_result = false;
+    server.finish_result = 0;
     unsigned before = server.n_finish;
     submit();
     assert_true(server.n_finish > before); /* started before anybody asks */
