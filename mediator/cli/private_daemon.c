@@ -16,7 +16,7 @@
 
 /* The daemon gives its probe of the GPUs 25 s. */
 #define START_US UINT64_C(60000000)
-/* It gives its renderers 10 s. */
+/* It gives its renderers less than a second; a busy machine may need more. */
 #define STOP_US UINT64_C(15000000)
 #define LOG_LINE_MAX 4096
 

@@ -21,13 +21,16 @@
 
 /* To bring a GPU up: a software one takes some seconds on a loaded machine or under sanitizers. */
 #define START_US UINT64_C(30000000)
-/* To exit after its connection has ended: the work already on the GPU may have to finish. */
-#define END_US UINT64_C(10000000)
-/* From SIGTERM to SIGKILL. */
-#define TERM_US UINT64_C(2000000)
+/* To exit after its connection has ended or it was told to, before SIGKILL: who hangs up in the
+ * middle of a long frame is to be rid of its memory and its work within a second. */
+#if defined(__SANITIZE_ADDRESS__)
+#define EXIT_US UINT64_C(5000000) /* looking for leaks takes time */
+#else
+#define EXIT_US UINT64_C(700000)
+#endif
 /* From SIGKILL to giving up, where nothing waits in the event loop. */
 #define DESTROY_MS 1000
-#define TIMER_ACCURACY_US UINT64_C(50000)
+#define TIMER_ACCURACY_US UINT64_C(20000)
 
 /* Descriptors of the renderer, as it finds them (command line). */
 #define CHILD_BROKER_FD "3"
@@ -80,14 +83,14 @@ void renderer_stop(struct renderer *r)
         kill_now(r);
         return;
     }
-    enter_phase(r, PHASE_TERMINATED, TERM_US);
+    enter_phase(r, PHASE_TERMINATED, EXIT_US);
     pidfd_send_signal(r->pidfd, SIGTERM, NULL, 0);
 }
 
 void renderer_finish(struct renderer *r)
 {
     if (r->phase < PHASE_ENDING)
-        enter_phase(r, PHASE_ENDING, END_US);
+        enter_phase(r, PHASE_ENDING, EXIT_US);
 }
 
 static int on_deadline(sd_event_source *source, uint64_t usec, void *opaque)
@@ -98,12 +101,16 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *opaque)
         log_error("vGPU '%s': renderer %d is not ready after %d s, stopping it", name, r->pid,
                   (int)(START_US / 1000000));
     else if (r->phase == PHASE_ENDING)
-        log_warning("vGPU '%s': renderer %d is still there %d s after its connection ended, "
-                    "stopping it",
-                    name, r->pid, (int)(END_US / 1000000));
+        log_warning("vGPU '%s': renderer %d is still there %d ms after its connection ended, "
+                    "killing it",
+                    name, r->pid, (int)(EXIT_US / 1000));
     else if (r->phase == PHASE_TERMINATED)
         log_warning("vGPU '%s': renderer %d does not heed SIGTERM, killing it", name, r->pid);
-    renderer_stop(r);
+    /* One that does not see its connection's end in time does not see signals either. */
+    if (r->phase == PHASE_ENDING)
+        kill_now(r);
+    else
+        renderer_stop(r);
     return 0;
 }
 

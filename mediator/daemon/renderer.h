@@ -2,14 +2,15 @@
 /*
  * A renderer process as the daemon sees it: started for one connection, watched through its pidfd
  * and its message socket, and gone at the end whatever it does. Nothing that it says or leaves
- * undone blocks the daemon: each wait has a deadline, after which it gets SIGTERM and then SIGKILL.
+ * undone blocks the daemon: each wait has a deadline, and SIGKILL behind it.
  * Used by vgpu.c.
  *
  *   STARTING --READY--> SERVING --DONE, socket closed, renderer_finish()--> ENDING
- *       \___________________\_________________________________________________/
- *                    | late, or renderer_stop()                | process gone, at any time
- *                    v                                         v
- *                 TERMINATED --late, rubbish--> KILLED      ops->exited
+ *       \___________________\_________________________________________________/ | late
+ *                    | late at the start, or renderer_stop()                     |
+ *                    v                                                           v
+ *                 TERMINATED ---------------late, rubbish--------------------> KILLED
+ *   and from each, when the process is gone: ops->exited
  */
 #ifndef ALIQUOT_DAEMON_RENDERER_H
 #define ALIQUOT_DAEMON_RENDERER_H
@@ -48,7 +49,7 @@ int renderer_spawn(const struct renderer_config *config, int connection, struct 
 /* Kills and reaps the process if it is still there. */
 void renderer_destroy(struct renderer *r);
 
-/* Its work is over: it is to exit by itself within a few seconds. */
+/* Its work is over: it is to exit by itself, within less than a second. */
 void renderer_finish(struct renderer *r);
 /* SIGTERM now, SIGKILL soon. The second call is SIGKILL now. */
 void renderer_stop(struct renderer *r);

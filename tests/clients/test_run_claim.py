@@ -116,7 +116,7 @@ def test_gpu_of_a_daemon_that_draws_nothing(tmp_path):
 
 
 def test_who_waits_for_a_name_gets_it_or_an_answer(daemon):
-    """Its renderer hangs, and is killed two seconds after the claim has ended."""
+    """Its renderer hangs, and is killed soon after the claim has ended."""
     with Claim(daemon, name='hang') as claim:
         claim.answer()
         connection = daemon.connect('hang')

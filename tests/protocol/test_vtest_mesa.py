@@ -21,6 +21,8 @@ import daemon  # noqa: E402
 NATIVE = dict(os.environ, LIBGL_ALWAYS_SOFTWARE='1', ASAN_OPTIONS='detect_leaks=0')
 # From the client's death to the last of its vGPU; a sanitizer's own work comes on top.
 GONE_S = 10 if daemon.sanitized() else 1
+ENDLESS = daemon.BUILD / 'tests/clients/gl-endless'
+SHIM = daemon.BUILD / 'guest-driver/shim/libaliquot-shim.so'
 
 
 def virpipe(socket):
@@ -33,6 +35,11 @@ def until(condition, seconds):
     while not condition():
         assert time.monotonic() < end, 'too late'
         os.sched_yield()
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
 
 def sample(name, *options):
@@ -129,3 +136,20 @@ def test_killed_in_the_middle_of_a_frame(mediator, tmp_path):
         fds = fds or mediator.fds()  # with what the daemon keeps for good
         until(lambda: mediator.fds() <= fds, GONE_S)
     draw(virpipe(mediator.dir / 'aliquot.sock'), tmp_path / 'next.png', 'gl-scene', '--frames', 1)
+
+
+@pytest.mark.parametrize('via', ['vtest', 'shim'])
+def test_killed_while_its_shader_does_not_end(mediator, via):
+    """The renderer hears of nothing any more: the daemon has to end it."""
+    socket = mediator.dir / 'aliquot.sock'
+    env = virpipe(socket) if via == 'vtest' else dict(
+        os.environ, LD_PRELOAD=str(SHIM), ALIQUOT_SOCKET=str(socket),
+        ASAN_OPTIONS='verify_asan_link_order=0:detect_leaks=0')
+    with subprocess.Popen([ENDLESS], stdout=subprocess.PIPE, env=env) as program:
+        assert b'virgl' in program.stdout.readline()
+        renderer, = mediator.children()
+        cpu_s = cpu_seconds(renderer)
+        until(lambda: cpu_seconds(renderer) > cpu_s + 0.2, daemon.TIMEOUT)
+        assert program.poll() is None
+        program.kill()
+    until(lambda: not mediator.children() and not mediator.vgpus(), GONE_S)
