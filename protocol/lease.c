@@ -145,6 +145,11 @@ enum lease_verdict lease_enter(const struct lease_participant *p, uint32_t predi
     return verdict;
 }
 
+void lease_note_start(const struct lease_participant *p, uint64_t now_ns)
+{
+    LEASE_STAT_STORE(&p->slot->started_ns, now_ns);
+}
+
 static uint64_t max_u64(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
@@ -444,6 +449,7 @@ enum lease_fault lease_ack_read(const struct lease_broker *b, uint32_t slot, uin
         .busy_ns = busy_ns,
         .cuts = cuts,
         .last_completion_ns = last_ns,
+        .started_ns = LEASE_STAT_LOAD(&s->started_ns),
     };
     return LEASE_FAULT_NONE;
 }

@@ -96,6 +96,7 @@ struct lease_slot {
     uint64_t busy_ns;            /* GPU time, see lease_exit() */
     uint64_t cuts;               /* streams cut because others waited */
     uint64_t last_completion_ns; /* CLOCK_MONOTONIC; 0 = none yet */
+    uint64_t started_ns;         /* when what is in flight began, as lease_note_start() was told */
 };
 #define LEASE_WAITS_EVENT (1u << 31) /* an event loop waits: wake it by its eventfd */
 #define LEASE_LOAD_COUNT(load) ((uint32_t)(load) & 0xffffu)
@@ -154,6 +155,10 @@ int lease_detach(struct lease_participant *p);
  */
 enum lease_verdict lease_enter(const struct lease_participant *p, uint32_t predicted_us,
                                uint32_t *duties);
+
+/* Tells the broker since when the participant has something in flight, for accounts of what takes
+ * long. For participants of one thread. */
+void lease_note_start(const struct lease_participant *p, uint64_t now_ns);
 
 /*
  * The submission has ended. The GPU time charged is from the latest of (submitted_ns, the vGPU's
@@ -283,6 +288,7 @@ struct lease_ack {
     uint32_t in_flight;
     uint32_t predicted_us;
     uint64_t submits, completions, busy_ns, cuts, last_completion_ns;
+    uint64_t started_ns; /* of what is in flight; not checked: compare it with now */
 };
 
 enum lease_fault {
