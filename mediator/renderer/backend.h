@@ -112,8 +112,12 @@ struct backend_ops {
     int (*transfer_to_host)(struct backend *b, const struct backend_transfer *t);
     int (*transfer_from_host)(struct backend *b, const struct backend_transfer *t);
 
-    /* buf: private copy, 8-byte aligned, a multiple of 4 bytes. */
+    /* buf: private copy, 4-byte aligned, a multiple of 4 bytes. */
     int (*submit)(struct backend *b, uint32_t ctx_id, void *buf, size_t bytes);
+
+    /* How much of a stream, in bytes, is a piece with that many draws: submitting one piece after
+     * the other is the same as the whole. NULL: streams can't be cut. */
+    size_t (*stream_piece)(const void *buf, size_t bytes, uint32_t draws);
 
     /* Asks for fence_done(ctx_id, ring_idx, fence_id) when all work submitted so far is complete
      * on the GPU. per_context: on the timeline (ctx_id, ring_idx), else the one of the device, for

@@ -535,6 +535,7 @@ const struct backend_ops backend_virgl = {
     .transfer_to_host = virgl_transfer_to_host,
     .transfer_from_host = virgl_transfer_from_host,
     .submit = submit,
+    .stream_piece = virgl_stream_piece,
     .fence = fence,
     .finish = finish,
     .read_pixels = virgl_read_pixels,

@@ -18,6 +18,7 @@ struct connection_config {
     uint32_t scanouts, width, height; /* for protocols with a display */
     bool dmabuf;                      /* scan-outs by dma-buf where that works */
     struct broker_stats *stats;       /* borrowed */
+    struct gate *gate;                /* the lease; borrowed; NULL = none is needed */
     /* The connection has ended, broken where the client's fault or ours ended it and not the
      * client's will; reason is one line, valid for the call. Called once, from the event loop and
      * never from inside create; the callee may destroy the connection. */

@@ -242,9 +242,25 @@ static void *submit_buffer(struct gpu_device *dev, size_t size)
     return buf;
 }
 
+/* What is left of a stream waits: keeps it, with the command. */
+static void keep_partial(struct gpu_device *dev, struct gpu_cmd *cmd, uint8_t *buf, size_t size,
+                         size_t done)
+{
+    if (buf == dev->submit_buf) {
+        dev->submit_buf = NULL;
+        dev->submit_capacity = 0;
+    }
+    dev->partial.buf = buf;
+    dev->partial.bytes = size;
+    dev->partial.done = done;
+    dev->blocked = cmd;
+    dev->gated = true;
+}
+
 uint32_t gpu_cmd_submit_3d(struct gpu_device *dev, struct gpu_call *call)
 {
     uint32_t size = call->req.submit.size;
+    size_t done = 0;
     void *buf;
     int r = 0;
 
@@ -258,7 +274,11 @@ uint32_t gpu_cmd_submit_3d(struct gpu_device *dev, struct gpu_call *call)
         if (!buf)
             return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
         (void)iov_take(&call->rest, buf, size); /* checked above */
-        r = dev->backend->ops->submit(dev->backend, call->req.hdr.ctx_id, buf, size);
+        r = gpu_submit(dev, call->req.hdr.ctx_id, buf, size, &done);
+        if (r == -EAGAIN) {
+            keep_partial(dev, call->cmd, buf, size, done);
+            return GPU_WAITS;
+        }
         if (buf != dev->submit_buf)
             free(buf);
     }
@@ -266,4 +286,27 @@ uint32_t gpu_cmd_submit_3d(struct gpu_device *dev, struct gpu_call *call)
         return gpu_response_from_errno(r);
     gpu_stat_add(&dev->stats->submits, 1);
     return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+void gpu_submit_continue(struct gpu_device *dev, struct gpu_cmd *cmd)
+{
+    uint32_t type = VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
+
+    if (gpu_context_get(dev, cmd->hdr.ctx_id)) {
+        int r = gpu_submit(dev, cmd->hdr.ctx_id, dev->partial.buf, dev->partial.bytes,
+                           &dev->partial.done);
+        if (r == -EAGAIN) {
+            dev->blocked = cmd;
+            dev->gated = true;
+            return;
+        }
+        type = gpu_response_from_errno(r);
+    }
+    free(TAKE_PTR(dev->partial.buf));
+    if (type == VIRTIO_GPU_RESP_OK_NODATA)
+        gpu_stat_add(&dev->stats->submits, 1);
+    else
+        gpu_reject(dev, "SUBMIT_3D", virtio_gpu_response_name(type));
+    gpu_answer(dev, cmd, type, NULL, 0);
+    gpu_finish(dev, cmd, type == VIRTIO_GPU_RESP_OK_NODATA);
 }

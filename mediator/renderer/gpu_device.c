@@ -30,13 +30,14 @@ static const struct {
     gpu_handler *handler;
     bool needs_ctx;
     uint64_t features;
+    bool uses_gpu;
 } handlers[] = {
     {VIRTIO_GPU_CMD_GET_DISPLAY_INFO, gpu_cmd_get_display_info, false, 0},
     {VIRTIO_GPU_CMD_RESOURCE_CREATE_2D, gpu_cmd_resource_create_2d, false, 0},
     {VIRTIO_GPU_CMD_RESOURCE_UNREF, gpu_cmd_resource_unref, false, 0},
     {VIRTIO_GPU_CMD_SET_SCANOUT, gpu_cmd_set_scanout, false, 0},
     {VIRTIO_GPU_CMD_RESOURCE_FLUSH, gpu_cmd_resource_flush, false, 0},
-    {VIRTIO_GPU_CMD_TRANSFER_TO_HOST_2D, gpu_cmd_transfer_to_host_2d, false, 0},
+    {VIRTIO_GPU_CMD_TRANSFER_TO_HOST_2D, gpu_cmd_transfer_to_host_2d, false, 0, true},
     {VIRTIO_GPU_CMD_RESOURCE_ATTACH_BACKING, gpu_cmd_attach_backing, false, 0},
     {VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING, gpu_cmd_detach_backing, false, 0},
     {VIRTIO_GPU_CMD_GET_CAPSET_INFO, gpu_cmd_get_capset_info, false, 0},
@@ -48,9 +49,9 @@ static const struct {
     {VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, gpu_cmd_ctx_attach, true, 0},
     {VIRTIO_GPU_CMD_CTX_DETACH_RESOURCE, gpu_cmd_ctx_detach, true, 0},
     {VIRTIO_GPU_CMD_RESOURCE_CREATE_3D, gpu_cmd_resource_create_3d, false, 0},
-    {VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, gpu_cmd_transfer_to_host_3d, false, 0},
-    {VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D, gpu_cmd_transfer_from_host_3d, false, 0},
-    {VIRTIO_GPU_CMD_SUBMIT_3D, gpu_cmd_submit_3d, true, 0},
+    {VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, gpu_cmd_transfer_to_host_3d, false, 0, true},
+    {VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D, gpu_cmd_transfer_from_host_3d, false, 0, true},
+    {VIRTIO_GPU_CMD_SUBMIT_3D, gpu_cmd_submit_3d, true, 0, true},
     {VIRTIO_GPU_CMD_UPDATE_CURSOR, gpu_cmd_update_cursor, false, 0},
     {VIRTIO_GPU_CMD_MOVE_CURSOR, gpu_cmd_move_cursor, false, 0},
 };
@@ -74,6 +75,7 @@ static void build_rows(struct gpu_device *dev)
         struct gpu_cmd_row *row = row_of(dev, handlers[i].type);
         row->handler = handlers[i].handler;
         row->needs_ctx = handlers[i].needs_ctx;
+        row->uses_gpu = handlers[i].uses_gpu;
         row->features = handlers[i].features | (row->info->needs_3d ? FEATURE(VIRGL) : 0);
     }
 }
@@ -119,6 +121,7 @@ int gpu_device_create(const struct gpu_device_config *config, struct gpu_device 
         free(dev);
         return r;
     }
+    gpu_gate_attach(dev, config->gate);
     *ret = dev;
     return 0;
 }
@@ -129,6 +132,7 @@ void gpu_device_destroy(struct gpu_device *dev)
         return;
     dev->display = NULL;
     gpu_device_reset(dev);
+    gpu_gate_detach(dev);
     id_table_finish(&dev->resources);
     id_table_finish(&dev->contexts);
     free(dev->submit_buf);
@@ -145,6 +149,7 @@ void gpu_device_reset(struct gpu_device *dev)
     dev->backend->ops->reset(dev->backend);
     /* Again, for what the backend reported until now. */
     gpu_fence_reset(dev);
+    gpu_gate_reset(dev);
     gpu_contexts_clear(dev);
     gpu_resources_clear(dev);
     dev->events_read = 0;
@@ -241,6 +246,8 @@ void gpu_answer(struct gpu_device *dev, struct gpu_cmd *cmd, uint32_t type, cons
 
 void gpu_complete(struct gpu_device *dev, struct gpu_cmd *cmd)
 {
+    if (gpu_gate_fence_done(dev, cmd))
+        return;
     gpu_stat_add(&dev->stats->commands, 1);
     dev->ops->complete(dev->opaque, cmd);
 }
@@ -272,9 +279,10 @@ struct refusal {
     const char *what, *why;
 };
 
-/* The one place where requests are looked at before their handlers run. Returns the handler, or
- * NULL with the reason. */
-static gpu_handler *admit(struct gpu_device *dev, struct gpu_call *call, struct refusal *no)
+/* The one place where requests are looked at before their handlers run. Returns the row of the
+ * command, or NULL with the reason. */
+static const struct gpu_cmd_row *admit(struct gpu_device *dev, struct gpu_call *call,
+                                       struct refusal *no)
 {
     struct gpu_cmd *cmd = call->cmd;
     const struct gpu_cmd_row *row;
@@ -314,14 +322,14 @@ static gpu_handler *admit(struct gpu_device *dev, struct gpu_call *call, struct 
         !gpu_context_get(dev, cmd->hdr.ctx_id))
         return NULL;
     no->why = NULL;
-    return row->handler;
+    return row;
 }
 
 bool gpu_device_handle(struct gpu_device *dev, struct gpu_cmd *cmd)
 {
     struct gpu_call call;
     struct refusal refusal;
-    gpu_handler *handler;
+    const struct gpu_cmd_row *row;
     uint32_t type;
 
     if (dev->unasked)
@@ -329,14 +337,20 @@ bool gpu_device_handle(struct gpu_device *dev, struct gpu_cmd *cmd)
     call.cmd = cmd;
     cmd->next = NULL;
     cmd->response_len = 0;
-    handler = admit(dev, &call, &refusal);
-    type = handler ? handler(dev, &call) : refusal.response;
+    row = admit(dev, &call, &refusal);
+    if (row && row->uses_gpu && !gpu_gate_enter(dev)) {
+        dev->blocked = cmd;
+        dev->gated = true;
+        return false;
+    }
+    dev->dirty |= row && row->uses_gpu;
+    type = row ? row->handler(dev, &call) : refusal.response;
     if (type == GPU_WAITS)
         return cmd != dev->blocked;
-    if (!handler || type >= VIRTIO_GPU_RESP_ERR_UNSPEC)
+    if (!row || type >= VIRTIO_GPU_RESP_ERR_UNSPEC)
         gpu_reject(dev, refusal.what, refusal.why ? refusal.why : virtio_gpu_response_name(type));
     if (type != GPU_ANSWERED)
         gpu_answer(dev, cmd, type, NULL, 0);
-    gpu_finish(dev, cmd, handler && type < VIRTIO_GPU_RESP_ERR_UNSPEC);
+    gpu_finish(dev, cmd, row && type < VIRTIO_GPU_RESP_ERR_UNSPEC);
     return true;
 }

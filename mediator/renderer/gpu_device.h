@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct gate;
 struct gpu_device;
 struct gpu_display;
 
@@ -41,7 +42,7 @@ struct gpu_device_ops {
     void (*complete)(void *opaque, struct gpu_cmd *cmd);
     /* Configuration space (events_read) has changed: tell the driver. */
     void (*config_changed)(void *opaque);
-    /* A control-queue command that had to wait for the display is done: go on popping. */
+    /* A control-queue command that was blocked is done: go on popping. */
     void (*resume)(void *opaque);
     /* Guest memory. The region under a translated pointer stays mapped until guest_unref: backing
      * outlives a table update. Translates like vring_translate_fn and takes a reference that
@@ -71,6 +72,7 @@ struct gpu_device_config {
     bool dmabuf;            /* scan-outs by dma-buf where backend and display can; else by copy */
     uint32_t width, height; /* of scan-out 0 where no display says */
     struct broker_stats *stats; /* borrowed, never NULL */
+    struct gate *gate;          /* the lease; borrowed; NULL = work needs none */
 };
 
 int gpu_device_create(const struct gpu_device_config *config, struct gpu_device **ret);
@@ -98,13 +100,18 @@ bool gpu_device_config_write(struct gpu_device *dev, uint32_t offset, const void
 /*
  * Handles one request; ownership of cmd passes to the device until ops->complete.
  * Returns true if the control queue may go on at once, false if it has to wait for ops->resume
- * (the display was asked): the command is then gpu_device_blocked().
+ * (the display was asked, or the GPU is another vGPU's): the command is then blocked.
  */
 bool gpu_device_handle(struct gpu_device *dev, struct gpu_cmd *cmd);
 
-/* Takes back the command that waits for the display, unanswered (the ring is being stopped; it
- * will be popped again); NULL if none waits. */
+/* Takes back the command that is blocked, unanswered (the ring is being stopped; it will be popped
+ * again); NULL if none is, or it is halfway done. */
 struct gpu_cmd *gpu_device_take_blocked(struct gpu_device *dev);
+bool gpu_device_is_halfway(const struct gpu_device *dev);
+/* For who waits for commands without the event loop: gpu_device_gate_dispatch() before each look at
+ * the descriptor (-1 = none), which becomes readable. */
+int gpu_device_gate_fd(const struct gpu_device *dev);
+void gpu_device_gate_dispatch(struct gpu_device *dev);
 
 /* Readable when fences are done. gpu_device_dispatch() completes their commands. */
 int gpu_device_event_fd(const struct gpu_device *dev);

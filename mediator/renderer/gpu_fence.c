@@ -208,6 +208,8 @@ static int ask(struct gpu_device *dev, const struct gpu_cmd *cmd)
     else
         r = backend->ops->fence(backend, false, 0, 0, cmd->fence_seq & DEVICE_FENCE_MASK);
     direct_queue = NULL;
+    if (r == 0)
+        dev->dirty = false; /* a fence is of all that was submitted */
     return r;
 }
 
@@ -280,6 +282,8 @@ static bool finish(struct gpu_device *dev, bool (*more)(void *opaque), void *opa
         dev->settle_skip--;
         return false;
     }
+    if (!backend->ops->finish)
+        return false;
     for (unsigned waited_us = 0; waited_us < SETTLE_US; waited_us += SETTLE_STEP_US) {
         int r = backend->ops->finish(backend, SETTLE_STEP_US);
         if (r == 1)
@@ -295,18 +299,23 @@ static bool finish(struct gpu_device *dev, bool (*more)(void *opaque), void *opa
 
 void gpu_device_settle(struct gpu_device *dev, bool (*more)(void *opaque), void *opaque)
 {
+    bool waits = dev->unasked || (dev->dirty && dev->gate && gate_is_inside(dev->gate));
+
     dev->defer_fences = false;
-    if (!dev->unasked)
-        return;
-    if (!more || !finish(dev, more, opaque)) {
+    if (waits && more && finish(dev, more, opaque)) {
+        dev->dirty = false;
+        /* What was asked for earlier is done too, whether we have heard of it or not. */
+        while (dev->pending) {
+            gpu_stat_add(&dev->stats->fences, 1);
+            gpu_complete(dev, unlink_pending(dev, &dev->pending));
+        }
+    } else if (dev->unasked) {
         gpu_fence_ask(dev);
-        return;
     }
-    /* What was asked for earlier is done too, whether we have heard of it or not. */
-    while (dev->pending) {
-        gpu_stat_add(&dev->stats->fences, 1);
-        gpu_complete(dev, unlink_pending(dev, &dev->pending));
-    }
+    if (more)
+        gpu_gate_cover(dev);
+    else
+        gpu_gate_check(dev);
 }
 
 void gpu_device_dispatch(struct gpu_device *dev)
@@ -327,6 +336,7 @@ void gpu_device_dispatch(struct gpu_device *dev)
     for (size_t i = 0; i < taken.count; i++)
         retire(dev, &taken.events[i]);
     q->working.count = 0;
+    gpu_gate_check(dev);
 }
 
 void gpu_fence_context_gone(struct gpu_device *dev, uint32_t ctx_id)

@@ -2,13 +2,14 @@
 /*
  * What the files of the device model (gpu_*.c) share, and nobody else sees. gpu_device.c takes
  * requests apart and answers; the handlers of commands are in gpu_2d.c, gpu_3d.c, gpu_scanout.c and
- * gpu_query.c; gpu_fence.c holds back what waits for the GPU.
+ * gpu_query.c; gpu_fence.c holds back what waits for the GPU, gpu_gate.c what may not use it yet.
  */
 #ifndef ALIQUOT_RENDERER_GPU_INTERNAL_H
 #define ALIQUOT_RENDERER_GPU_INTERNAL_H
 
 #include "mediator/base/log.h"
 #include "mediator/base/util.h"
+#include "mediator/renderer/gate.h"
 #include "mediator/renderer/gpu_device.h"
 #include "mediator/renderer/gpu_format.h"
 #include "mediator/renderer/gpu_resource.h"
@@ -68,6 +69,7 @@ struct gpu_cmd_row {
     const struct virtio_gpu_cmd_info *info; /* NULL: no such command */
     gpu_handler *handler;                   /* NULL: known, not offered */
     bool needs_ctx;                         /* hdr.ctx_id must name a context */
+    bool uses_gpu;                          /* runs under the lease */
     uint64_t features;                      /* that must be negotiated */
 };
 #define GPU_CMD_GROUPS 3 /* 0x01xx 2D, 0x02xx 3D, 0x03xx cursor */
@@ -123,7 +125,7 @@ struct gpu_device {
     struct gpu_display *display; /* borrowed, NULL = none */
     uint8_t *band;               /* owned; pixels on their way to the display */
     uint32_t next_scanout;       /* the first to be served when the display has room */
-    struct gpu_cmd *blocked;     /* owned; waits for the display's answer */
+    struct gpu_cmd *blocked;     /* owned; waits for the display's answer, or the gate (gated) */
     uint32_t blocked_scanout;    /* that a blocked GET_EDID asks about */
     bool asking;                 /* inside the display's get_…: no resume is due */
     bool told_own_info;          /* the driver knows the modes of our own tables */
@@ -136,6 +138,17 @@ struct gpu_device {
     bool defer_fences;
     struct gpu_cmd *unasked; /* the first of pending that the backend was not asked for */
     unsigned settle_skip;    /* how often not to wait in gpu_device_settle() */
+
+    struct gate *gate;    /* borrowed; NULL = none */
+    bool gated;           /* blocked waits for the gate */
+    bool dirty;           /* work was submitted that the backend was asked for no fence of */
+    bool covering;        /* cover is pending */
+    struct gpu_cmd cover; /* a fence without a command: all work of the burst is complete */
+    uint64_t draw_ns;     /* what a draw takes in streams that are cut */
+    struct {
+        uint8_t *buf; /* owned; NULL = none */
+        size_t bytes, done;
+    } partial; /* the stream of blocked, halfway */
 };
 
 /* Counters have one writer, so a relaxed load and store make an addition. */
@@ -190,6 +203,28 @@ void gpu_fence_ask(struct gpu_device *dev);
 void gpu_fence_context_gone(struct gpu_device *dev, uint32_t ctx_id);
 /* Completes all in order and forgets what the backend has reported. */
 void gpu_fence_reset(struct gpu_device *dev);
+
+/* ---- the lease (gpu_gate.c) ------------------------------------------------------------------ */
+
+void gpu_gate_attach(struct gpu_device *dev, struct gate *gate); /* borrowed; NULL = none */
+void gpu_gate_detach(struct gpu_device *dev);
+/* Whether work may be put on the GPU now. False: ops->resume, or the blocked command with gated,
+ * gets its turn later. */
+bool gpu_gate_enter(struct gpu_device *dev);
+/* Work may have ended: gives the lease back if all has. */
+void gpu_gate_check(struct gpu_device *dev);
+/* There is nothing more to handle now, or may not be: sees to it that the end of what is under way
+ * is heard of. */
+void gpu_gate_cover(struct gpu_device *dev);
+/* True if cmd is the device's own fence and needs no answer. */
+bool gpu_gate_fence_done(struct gpu_device *dev, const struct gpu_cmd *cmd);
+void gpu_gate_reset(struct gpu_device *dev);
+/* Submits the stream from *done on, cut where others wait, and moves *done: 0, or -EAGAIN if the
+ * rest has to wait (as gpu_gate_enter()), or the backend's error. */
+int gpu_submit(struct gpu_device *dev, uint32_t ctx_id, uint8_t *stream, size_t bytes,
+               size_t *done);
+/* The same for the command whose stream is dev->partial; answers it if all is submitted. */
+void gpu_submit_continue(struct gpu_device *dev, struct gpu_cmd *cmd);
 
 /* ---- contexts (gpu_3d.c) --------------------------------------------------------------------- */
 

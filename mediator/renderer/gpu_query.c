@@ -152,6 +152,9 @@ void gpu_device_display_edid(struct gpu_device *dev, const struct virtio_gpu_res
 
 struct gpu_cmd *gpu_device_take_blocked(struct gpu_device *dev)
 {
+    if (dev->partial.buf)
+        return NULL;
+    dev->gated = false;
     return TAKE_PTR(dev->blocked);
 }
 

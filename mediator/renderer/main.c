@@ -16,6 +16,7 @@
 #include "mediator/base/util.h"
 #include "mediator/renderer/broker_link.h"
 #include "mediator/renderer/connection.h"
+#include "mediator/renderer/gate.h"
 #include "mediator/renderer/gpu_probe.h"
 #include "mediator/renderer/idle_watch.h"
 #include "mediator/renderer/listener.h"
@@ -31,6 +32,9 @@
 
 #define PROGRAM "aliquot-renderer"
 
+/* Descriptors from --lease-fd on. */
+#define LEASE_FDS 4
+
 /* Without work for so long, memory that was kept for more of it is given back. */
 #define IDLE_US UINT64_C(1000000)
 
@@ -44,6 +48,7 @@ struct renderer {
     struct listener *listener;     /* the one of the three that the mode has */
     struct broker_link *broker;
     struct idle_watch *idle;
+    struct gate *gate; /* NULL = the GPU is not shared by leases */
 };
 
 static void stop(struct renderer *r, int exit_code)
@@ -90,6 +95,7 @@ static int serve(struct renderer *r, int fd)
         .width = r->options.width,
         .height = r->options.height,
         .stats = r->stats,
+        .gate = r->gate,
         .ended = on_ended,
         .opaque = r,
     };
@@ -154,6 +160,9 @@ static int set_up_fds(struct renderer *r)
     if (check_fd("fd", o->fd) < 0 || check_fd("broker-fd", o->broker_fd) < 0 ||
         check_fd("stats-fd", o->stats_fd) < 0 || check_fd("ready-fd", o->ready_fd) < 0)
         return -EBADF;
+    for (int i = 0; o->lease_fd >= 0 && i < LEASE_FDS; i++)
+        if (check_fd("lease-fd", o->lease_fd + i) < 0)
+            return -EBADF;
     int result = broker_stats_map(o->stats_fd, &r->stats);
     if (result < 0) {
         log_error("the page of counters can't be mapped: %s", strerror(-result));
@@ -208,6 +217,19 @@ static int watch_backend(struct renderer *r)
         return 0;
     return sd_event_add_io(r->event, NULL, ops->event_fd(r->backend), EPOLLIN, on_backend_event,
                            r->backend);
+}
+
+static int set_up_gate(struct renderer *r)
+{
+    int fd = r->options.lease_fd;
+    const struct gate_fds fds = {.grant = fd, .ack = fd + 1, .doorbell = fd + 2, .wake = fd + 3};
+
+    if (fd < 0)
+        return 0;
+    int result = gate_create(r->event, &fds, &r->gate);
+    if (result < 0)
+        log_error("--lease-fd: the lease can't be taken part in: %s", strerror(-result));
+    return result;
 }
 
 static int set_up_backend(struct renderer *r)
@@ -283,7 +305,7 @@ static int run(struct renderer *r)
     if (set_up_fds(r) < 0 || set_up_event(r) < 0)
         return EXIT_FAILURE;
     sigbus_install(PROGRAM, r->options.name, r->stats);
-    if (set_up_memory(r) < 0 || set_up_backend(r) < 0 || set_up_mode(r) < 0)
+    if (set_up_memory(r) < 0 || set_up_gate(r) < 0 || set_up_backend(r) < 0 || set_up_mode(r) < 0)
         return EXIT_FAILURE;
     tell_ready(r);
     int code = sd_event_loop(r->event);
@@ -300,6 +322,7 @@ static void finish(struct renderer *r)
     if (r->backend != NULL)
         r->backend->ops->destroy(r->backend);
     gpu_fence_queue_destroy(r->fences);
+    gate_destroy(r->gate);
     idle_watch_destroy(r->idle);
     sd_event_unref(r->event);
 }

@@ -25,6 +25,7 @@ enum option_id {
     OPT_VERBOSE,
     OPT_BROKER_FD,
     OPT_STATS_FD,
+    OPT_LEASE_FD,
     OPT_FD,
     OPT_LISTEN,
     OPT_READY_FD,
@@ -44,6 +45,7 @@ static const struct option options[] = {
     {"verbose", no_argument, NULL, OPT_VERBOSE},
     {"broker-fd", required_argument, NULL, OPT_BROKER_FD},
     {"stats-fd", required_argument, NULL, OPT_STATS_FD},
+    {"lease-fd", required_argument, NULL, OPT_LEASE_FD},
     {"fd", required_argument, NULL, OPT_FD},
     {"listen", required_argument, NULL, OPT_LISTEN},
     {"ready-fd", required_argument, NULL, OPT_READY_FD},
@@ -60,7 +62,8 @@ void options_print_help(void)
           "\n"
           "  --listen PATH        serve one connection after another on a socket at PATH\n"
           "  --fd N               serve the connected socket N, exit when it ends\n"
-          "  --broker-fd N        serve what aliquotd hands over (with --stats-fd N)\n"
+          "  --broker-fd N        serve what aliquotd hands over (with --stats-fd N and perhaps\n"
+          "                       --lease-fd N, the first of four descriptors)\n"
           "  --probe              print the GPUs found as JSON, and exit\n"
           "\n"
           "  --name NAME          name of the vGPU in log lines\n"
@@ -206,6 +209,8 @@ static bool parse_one(struct renderer_options *o, int option, const char *arg)
         return parse_fd("broker-fd", arg, &o->broker_fd) && set_mode(o, RENDERER_MODE_BROKER);
     case OPT_STATS_FD:
         return parse_fd("stats-fd", arg, &o->stats_fd);
+    case OPT_LEASE_FD:
+        return parse_fd("lease-fd", arg, &o->lease_fd);
     case OPT_FD:
         return parse_fd("fd", arg, &o->fd) && set_mode(o, RENDERER_MODE_FD);
     case OPT_LISTEN:
@@ -232,6 +237,7 @@ bool options_parse(struct renderer_options *o, int argc, char **argv)
         .fd = -1,
         .broker_fd = -1,
         .stats_fd = -1,
+        .lease_fd = -1,
         .ready_fd = -1,
         .scanouts = 1,
         .width = 1280,

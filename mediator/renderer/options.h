@@ -25,10 +25,11 @@ struct renderer_options {
     const char *gpu;     /* "auto" */
     const char *listen_path;
     int fd, broker_fd, stats_fd, ready_fd; /* -1 = not given */
-    uint32_t scanouts;                     /* 1 */
-    uint32_t width, height;                /* 1280 × 800 */
-    bool dmabuf;                           /* --scanout-by dmabuf */
-    uint64_t max_memory_bytes;             /* 0 = not given */
+    int lease_fd;              /* the first of four: grant, ack, doorbell, wake; -1 = not given */
+    uint32_t scanouts;         /* 1 */
+    uint32_t width, height;    /* 1280 × 800 */
+    bool dmabuf;               /* --scanout-by dmabuf */
+    uint64_t max_memory_bytes; /* 0 = not given */
     bool verbose;
 };
 

@@ -129,6 +129,7 @@ static int create_device(struct vhost_backend *be)
         .width = be->config.width,
         .height = be->config.height,
         .stats = be->config.stats,
+        .gate = be->config.gate,
     };
     int r = gpu_device_create(&config, &be->device);
     if (r < 0)

@@ -405,11 +405,14 @@ static bool wait_in_flight(struct vhost_queue *vq)
     struct pollfd fds[] = {
         {.fd = gpu_device_event_fd(be->device), .events = POLLIN},
         {.fd = backend->ops->event_fd ? backend->ops->event_fd(backend) : -1, .events = POLLIN},
+        {.fd = gpu_device_gate_fd(be->device), .events = POLLIN},
     };
 
-    /* The blocked request is not waited for: the display may answer only after the stop. */
-    while (vq->in_flight > (vq->blocked ? 1u : 0u)) {
+    /* The blocked request is not waited for, unless it is halfway done: the display may answer only
+     * after the stop. */
+    while (vq->in_flight > (vq->blocked && !gpu_device_is_halfway(be->device) ? 1u : 0u)) {
         int64_t left = deadline - now_ms();
+        gpu_device_gate_dispatch(be->device);
         if (left <= 0)
             return false;
         int r = poll(fds, ARRAY_SIZE(fds), (int)left);

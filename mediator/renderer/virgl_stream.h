@@ -29,4 +29,9 @@ struct virgl_sub_contexts {
  */
 int virgl_stream_check(const void *stream, size_t bytes, struct virgl_sub_contexts *subs);
 
+/* How much of the stream, in bytes, holds the first draws of that number and what comes before
+ * them, all of it if there are no more. Draws are what has the GPU do something: draws, dispatches,
+ * clears, copies. */
+size_t virgl_stream_piece(const void *stream, size_t bytes, uint32_t draws);
+
 #endif

@@ -161,14 +161,14 @@ static int context_init(struct vtest_session *s, struct vtest_message *msg)
 
 static int submit_cmd(struct vtest_session *s, struct vtest_message *msg)
 {
-    struct backend *backend = s->config.backend;
-    int r = 0;
+    int r = gpu_submit(s->device, VTEST_CTX_ID, msg->body, msg->body_bytes, &s->submitted);
 
-    if (msg->body_bytes)
-        r = backend->ops->submit(backend, VTEST_CTX_ID, msg->body, msg->body_bytes);
     /* Also if it failed: what came before the wrong command is under way. */
     s->dirty = true;
     s->started = false;
+    if (r == -EAGAIN)
+        return r;
+    s->submitted = 0;
     if (r < 0)
         return vtest_refuse(msg, "%s", strerror(-r));
     gpu_stat_add(&s->config.stats->submits, 1);
@@ -181,17 +181,17 @@ static const struct vtest_handler_row handlers[VTEST_COMMANDS] = {
     [VTEST_GET_CAPS] = {get_caps, false},
     [VTEST_RESOURCE_CREATE] = {vtest_resource_create, true},
     [VTEST_RESOURCE_UNREF] = {vtest_resource_unref, true},
-    [VTEST_TRANSFER_GET] = {vtest_transfer_get, true},
-    [VTEST_TRANSFER_PUT] = {vtest_transfer_put, true},
-    [VTEST_SUBMIT_CMD] = {submit_cmd, true},
+    [VTEST_TRANSFER_GET] = {vtest_transfer_get, true, true},
+    [VTEST_TRANSFER_PUT] = {vtest_transfer_put, true, true},
+    [VTEST_SUBMIT_CMD] = {submit_cmd, true, true},
     [VTEST_RESOURCE_BUSY_WAIT] = {vtest_resource_busy_wait, false},
     [VTEST_CREATE_RENDERER] = {create_renderer, false},
     [VTEST_GET_CAPS2] = {get_caps2, false},
     [VTEST_PING_PROTOCOL_VERSION] = {ping_protocol_version, false},
     [VTEST_PROTOCOL_VERSION] = {protocol_version, false},
     [VTEST_RESOURCE_CREATE2] = {vtest_resource_create2, true},
-    [VTEST_TRANSFER_GET2] = {vtest_transfer_get2, true},
-    [VTEST_TRANSFER_PUT2] = {vtest_transfer_put2, true},
+    [VTEST_TRANSFER_GET2] = {vtest_transfer_get2, true, true},
+    [VTEST_TRANSFER_PUT2] = {vtest_transfer_put2, true, true},
     [VTEST_GET_PARAM] = {get_param, false},
     [VTEST_GET_CAPSET] = {get_capset, false},
     [VTEST_CONTEXT_INIT] = {context_init, false},

@@ -53,6 +53,8 @@ struct vtest_session {
     bool started;         /* that work is on its way to the GPU */
     bool fence_pending;   /* fence is with the device */
     bool waiting;         /* a BUSY_WAIT waits for the fence; nothing else is handled */
+    bool gated;           /* the first message of input waits for the lease; likewise */
+    size_t submitted;     /* bytes of that message's stream that are submitted */
     struct gpu_cmd fence; /* a fence without a command: the device answers it when it is done */
 
     bool ended;
@@ -76,6 +78,7 @@ typedef int vtest_handler(struct vtest_session *s, struct vtest_message *msg);
 struct vtest_handler_row {
     vtest_handler *run; /* NULL: not offered */
     bool needs_context; /* is made if it is not there */
+    bool uses_gpu;      /* runs under the lease; may return -EAGAIN, to be called again */
 };
 const struct vtest_handler_row *vtest_handler_of(uint32_t command);
 

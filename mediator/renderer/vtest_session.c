@@ -194,20 +194,29 @@ static const struct vtest_command_info *admit(struct vtest_session *s,
     return NULL;
 }
 
-static void handle(struct vtest_session *s, struct vtest_message *msg)
+/* False: the message has to wait for the lease. */
+static bool handle(struct vtest_session *s, struct vtest_message *msg)
 {
     const struct vtest_handler_row *row = vtest_handler_of(msg->command);
     int r = 0;
 
     if (row->needs_context && !s->has_context)
         r = vtest_context_create(s, msg);
-    if (r == 0)
+    if (r == 0 && row->uses_gpu && !gpu_gate_enter(s->device))
+        r = -EAGAIN;
+    if (r == 0) {
+        s->device->dirty |= row->uses_gpu;
         r = row->run(s, msg);
+    }
+    s->gated = r == -EAGAIN;
+    if (s->gated)
+        return false;
     gpu_stat_add(&s->config.stats->commands, 1);
     if (r == -ENOMEM)
         vtest_end(s, "%s: out of memory", msg->info->name);
     else if (r < 0)
         vtest_reject(s, "%s: %s", msg->info->name, msg->reason);
+    return true;
 }
 
 /* Charges the device for a message that is larger than the buffer we keep. */
@@ -255,7 +264,8 @@ static bool next_message(struct vtest_session *s)
 
     msg.body = in->data + in->start + sizeof(hdr);
     msg.body_bytes = (size_t)body;
-    handle(s, &msg);
+    if (!handle(s, &msg))
+        return false;
     vtest_input_consume(in, size);
     if (s->input_charge) {
         gpu_uncharge(s->device, s->input_charge);
@@ -288,12 +298,20 @@ static bool read_more(struct vtest_session *s)
     return false;
 }
 
+static bool has_input(void *opaque)
+{
+    const struct vtest_session *s = opaque;
+    struct pollfd p = {.fd = s->fd, .events = POLLIN};
+
+    return poll(&p, 1, 0) != 0;
+}
+
 /* Handles what is there, up to a bound. */
 static void turn(struct vtest_session *s)
 {
     unsigned left = TURN_MESSAGES;
 
-    while (!s->ended && send_answers(s) && !s->waiting) {
+    while (!s->ended && send_answers(s) && !s->waiting && !s->gated) {
         if (left == 0) {
             sd_event_source_set_enabled(s->again_source, SD_EVENT_ONESHOT);
             break;
@@ -302,13 +320,17 @@ static void turn(struct vtest_session *s)
             left--;
             continue;
         }
+        if (s->gated)
+            break;
         vtest_start_work(s);
         if (s->ended || !read_more(s))
             break;
     }
     if (s->ended)
         return;
-    if (vtest_output_empty(&s->output) && !s->waiting)
+    if (!s->gated && s->device->gate)
+        gpu_device_settle(s->device, has_input, s);
+    if (vtest_output_empty(&s->output) && !s->waiting && !s->gated)
         set_events(s, EPOLLIN);
 }
 
@@ -323,7 +345,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *opaque
         vtest_closed(s);
         return 0;
     }
-    if (s->waiting && revents & EPOLLIN)
+    if ((s->waiting || s->gated) && revents & EPOLLIN)
         set_events(s, 0); /* later */
     else
         turn(s);
@@ -334,9 +356,19 @@ static int on_again(sd_event_source *source, void *opaque)
 {
     struct vtest_session *s = opaque;
 
-    if (!s->ended && !s->waiting)
+    if (!s->ended && !s->waiting && !s->gated)
         turn(s);
     return 0;
+}
+
+/* ops->resume of the device: the lease is there. */
+static void on_resume(void *opaque)
+{
+    struct vtest_session *s = opaque;
+
+    s->gated = false;
+    if (!s->ended && !s->waiting)
+        turn(s);
 }
 
 static int on_fence(sd_event_source *source, int fd, uint32_t revents, void *opaque)
@@ -353,6 +385,7 @@ static int on_fence(sd_event_source *source, int fd, uint32_t revents, void *opa
 
 static const struct gpu_device_ops device_ops = {
     .complete = vtest_fence_done,
+    .resume = on_resume,
     .guest_ref = vtest_memory_ref,
     .guest_unref = vtest_memory_unref,
 };
@@ -365,6 +398,7 @@ static int create_device(struct vtest_session *s)
         .backend = s->config.backend,
         .limits = s->config.limits,
         .stats = s->config.stats,
+        .gate = s->config.gate,
     };
     int r = gpu_device_create(&config, &s->device);
     if (r < 0)

@@ -40,7 +40,7 @@ static bool finish_work(struct vtest_session *s, unsigned timeout_us)
         return true;
     if (s->fence_pending || !backend->ops->finish || backend->ops->finish(backend, timeout_us) != 1)
         return false;
-    s->dirty = false;
+    s->dirty = s->device->dirty = false;
     return true;
 }
 

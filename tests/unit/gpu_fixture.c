@@ -238,6 +238,7 @@ void fixture_make_device(struct fixture *f, const struct gpu_limits *limits, uin
         .width = 1280,
         .height = 800,
         .stats = &f->stats,
+        .gate = f->gate,
     };
 
     gpu_device_destroy(f->dev);

@@ -75,6 +75,28 @@ static void test_refused_stream_changes_nothing(void **state)
     assert_int_equal(subs.count, 0);
 }
 
+static void test_pieces(void **state)
+{
+    enum { SET_STATE = 4, DRAW = 8, DISPATCH = 37 };
+    const uint32_t stream[] = {
+        HEADER(SET_STATE, 2), DRAW, DRAW, /* 3 words, the last two are operands */
+        HEADER(DRAW, 1),      1,          /* 5 */
+        HEADER(SET_STATE, 0),             /* 6 */
+        HEADER(CLEAR, 0),                 /* 7 */
+        HEADER(DISPATCH, 1),  1,          /* 9 */
+        HEADER(SET_STATE, 0),             /* 10 */
+    };
+
+    assert_int_equal(virgl_stream_piece(stream, sizeof(stream), 1), 5 * 4);
+    assert_int_equal(virgl_stream_piece(stream, sizeof(stream), 2), 7 * 4);
+    assert_int_equal(virgl_stream_piece(stream, sizeof(stream), 3), 9 * 4);
+    assert_int_equal(virgl_stream_piece(stream, sizeof(stream), 4), sizeof(stream));
+    assert_int_equal(virgl_stream_piece(stream + 9, 4, 1), 4);
+    assert_int_equal(virgl_stream_piece(stream, 0, 1), 0);
+    /* A command that is cut short ends the stream. */
+    assert_int_equal(virgl_stream_piece(stream, 4 * 4, 1), 4 * 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -83,6 +105,7 @@ int main(void)
         cmocka_unit_test(test_cut_short),
         cmocka_unit_test(test_number_of_sub_contexts),
         cmocka_unit_test(test_refused_stream_changes_nothing),
+        cmocka_unit_test(test_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The device model under the lease: the test is the broker.
+ */
+#include "tests/unit/gpu_fixture.h"
+
+#include "mediator/renderer/gate.h"
+#include "protocol/lease_wait.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <systemd/sd-event.h>
+
+#define OK VIRTIO_GPU_RESP_OK_NODATA
+#define TIMEOUT_US 10000000
+
+static struct {
+    sd_event *event;
+    int grant_fd, ack_fd, doorbell_fd, wake_fd;
+    struct lease_grant_page *grant;
+    const struct lease_ack_page *ack;
+    struct lease_broker lease;
+    struct lease_ack copy;
+    size_t submitted; /* bytes, in all */
+    unsigned submits; /* pieces */
+} t;
+
+/* ---- the GPU -------------------------------------------------------------------------------- */
+
+static int count_submit(struct backend *b, uint32_t ctx_id, void *buf, size_t bytes)
+{
+    t.submitted += bytes;
+    t.submits++;
+    return 0;
+}
+
+/* Each word is a draw. */
+static size_t words_are_draws(const void *buf, size_t bytes, uint32_t draws)
+{
+    return MIN(bytes, (size_t)draws * 4);
+}
+
+/* ---- the broker ----------------------------------------------------------------------------- */
+
+/* contended: streams are cut where they take long, as the test's draws do then. */
+static void grant(bool contended)
+{
+    const struct lease_terms terms = {
+        .max_in_flight = 8, .max_predicted_us = 1000, .contended = contended};
+    const int fds[LEASE_SLOTS_MAX] = {[LEASE_SLOT_GL] = t.wake_fd};
+    uint32_t wakes;
+
+    assert_int_equal(lease_grant(&t.lease, &terms, NULL, false, &wakes), 0);
+    lease_wake(&t.lease, fds, wakes);
+}
+
+/* How often the doorbell has rung since the last look. */
+static unsigned rings(void)
+{
+    eventfd_t count;
+    return eventfd_read(t.doorbell_fd, &count) < 0 ? 0 : (unsigned)count;
+}
+
+static const struct lease_ack *ack(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    uint64_t now = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+    assert_int_equal(lease_ack_read(&t.lease, LEASE_SLOT_GL, now, &t.copy, &t.copy),
+                     LEASE_FAULT_NONE);
+    return &t.copy;
+}
+
+static void run_events(void)
+{
+    while (sd_event_run(t.event, 0) > 0)
+        ;
+}
+
+static int set_up(void **state)
+{
+    if (fixture_setup(state) != 0)
+        return -1;
+    struct fixture *f = *state;
+
+    memset(&t, 0, sizeof(t));
+    t.doorbell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    t.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    assert_true(t.doorbell_fd >= 0 && t.wake_fd >= 0);
+    assert_int_equal(lease_grant_page_create(&t.grant_fd, &t.grant), 0);
+    assert_int_equal(lease_ack_page_create(&t.ack_fd, &t.ack), 0);
+    lease_broker_init(&t.lease, t.grant, t.ack, 1, 0);
+    assert_true(sd_event_new(&t.event) >= 0);
+    const struct gate_fds fds = {
+        .grant = t.grant_fd, .ack = t.ack_fd, .doorbell = t.doorbell_fd, .wake = t.wake_fd};
+    assert_int_equal(gate_create(t.event, &fds, &f->gate), 0);
+    f->ops.submit = count_submit;
+    f->ops.stream_piece = words_are_draws;
+    fixture_make_device(f, &gpu_limits_default, 1);
+    fixture_create_ctx(f, 1);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    gpu_device_destroy(f->dev);
+    f->dev = NULL;
+    gate_destroy(f->gate);
+    f->gate = NULL;
+    /* Whatever it waited for or had in flight, nothing is left. */
+    assert_int_equal(ack()->in_flight, 0);
+    assert_int_equal(ack()->waiting, 0);
+    lease_page_unmap(t.grant);
+    lease_page_unmap(t.ack);
+    int fds[] = {t.grant_fd, t.ack_fd, t.doorbell_fd, t.wake_fd};
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+        close(fds[i]);
+    sd_event_unref(t.event);
+    return fixture_teardown(state);
+}
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+#define WORDS 20
+
+static uint32_t submit(struct fixture *f, uint64_t fence_id)
+{
+    struct {
+        struct virtio_gpu_cmd_submit req;
+        uint32_t words[WORDS];
+    } cmd = {.req = {.hdr = {.ctx_id = 1}, .size = WORDS * 4}};
+
+    if (fence_id != 0) {
+        cmd.req.hdr.flags = VIRTIO_GPU_FLAG_FENCE;
+        cmd.req.hdr.fence_id = fence_id;
+    }
+    return SEND(f, VIRTIO_GPU_CMD_SUBMIT_3D, &cmd);
+}
+
+static bool more_never(void *opaque)
+{
+    return false;
+}
+
+/* ---- tests ---------------------------------------------------------------------------------- */
+
+static void test_work_waits_for_the_grant(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(submit(f, 0), NOT_COMPLETE);
+    assert_false(f->go_on);
+    assert_int_equal(t.submits, 0);
+    assert_int_equal(rings(), 1);
+    assert_int_equal(ack()->waiting, 1);
+    run_events();
+    assert_int_equal(t.submits, 0);
+
+    grant(false);
+    run_events();
+    assert_int_equal(t.submits, 1);
+    assert_int_equal(t.submitted, WORDS * 4);
+    assert_int_equal(fixture_response(f), OK);
+    assert_int_equal(f->resumed, 1);
+    assert_int_equal(ack()->waiting, 0);
+    assert_int_equal(rings(), 0);
+}
+
+static void test_what_needs_no_gpu_does_not_wait(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_create_2d(f, 1, 16, 16);
+    fixture_attach(f, 1, FIXTURE_GPA, 4096);
+    assert_true(f->go_on);
+    assert_int_equal(rings(), 0);
+}
+
+static void test_transfers_wait_too(void **state)
+{
+    struct fixture *f = *state;
+    struct virtio_gpu_transfer_to_host_2d req = {.r = {0, 0, 16, 16}, .resource_id = 1};
+
+    fixture_create_2d(f, 1, 16, 16);
+    fixture_attach(f, 1, FIXTURE_GPA, 4096);
+    assert_int_equal(SEND(f, VIRTIO_GPU_CMD_TRANSFER_TO_HOST_2D, &req), NOT_COMPLETE);
+    assert_int_equal(rings(), 1);
+    grant(false);
+    run_events();
+    assert_int_equal(fixture_response(f), OK);
+}
+
+static void test_given_back_when_all_is_complete(void **state)
+{
+    struct fixture *f = *state;
+
+    grant(false);
+    f->hold_fences = true;
+    gpu_device_defer_fences(f->dev);
+    assert_int_equal(submit(f, 7), NOT_COMPLETE);
+    assert_int_equal(ack()->in_flight, 1);
+    lease_set_contended(&t.lease, true);
+    f->finish_result = 0;
+    gpu_device_settle(f->dev, more_never, NULL);
+    assert_int_equal(ack()->in_flight, 1);
+    assert_int_equal(rings(), 0);
+    fixture_fence_done(f, &f->fences[(f->n_fences - 1) % FIXTURE_LOG]);
+    assert_int_equal(ack()->in_flight, 0);
+    assert_int_equal(ack()->completions, ack()->submits);
+    assert_int_equal(rings(), 1); /* others wait, and there is nothing more to do */
+
+    /* The same where the main thread sees the end itself. */
+    f->finish_result = 1;
+    f->dev->settle_skip = 0;
+    gpu_device_defer_fences(f->dev);
+    assert_int_equal(submit(f, 8), NOT_COMPLETE);
+    gpu_device_settle(f->dev, more_never, NULL);
+    assert_int_equal(ack()->in_flight, 0);
+    assert_int_equal(rings(), 1);
+}
+
+static void test_work_without_a_fence_is_covered(void **state)
+{
+    struct fixture *f = *state;
+
+    grant(false);
+    f->hold_fences = true;
+    unsigned done = f->completed;
+    gpu_device_defer_fences(f->dev);
+    assert_int_equal(submit(f, 0), OK);
+    gpu_device_settle(f->dev, more_never, NULL);
+    assert_int_equal(f->n_fences, 1); /* the device's own */
+    assert_int_equal(ack()->in_flight, 1);
+    fixture_fence_done(f, &f->fences[0]);
+    assert_int_equal(ack()->in_flight, 0);
+    assert_int_equal(f->completed, done + 1); /* that fence answers nobody */
+    assert_int_equal(atomic_load(&f->stats.commands), f->completed);
+}
+
+static void test_taken_away_in_between(void **state)
+{
+    struct fixture *f = *state;
+
+    grant(false);
+    f->hold_fences = true;
+    assert_int_equal(submit(f, 1), NOT_COMPLETE);
+    lease_yield(&t.lease);
+    assert_false(lease_settle(&t.lease));
+    assert_int_equal(submit(f, 2), NOT_COMPLETE);
+    assert_false(f->go_on);
+    assert_int_equal(t.submits, 1);
+    fixture_fence_done(f, &f->fences[0]);
+    assert_true(rings() >= 1);
+    assert_true(lease_settle(&t.lease));
+    run_events(); /* asks again */
+    assert_true(lease_wants(&t.lease));
+    assert_int_equal(t.submits, 1);
+    grant(false);
+    run_events();
+    assert_int_equal(t.submits, 2);
+    fixture_fence_done(f, &f->fences[(f->n_fences - 1) % FIXTURE_LOG]);
+    assert_int_equal(ack()->in_flight, 0);
+}
+
+static void test_streams_are_cut_while_others_wait(void **state)
+{
+    struct fixture *f = *state;
+
+    grant(true);
+    f->finish_result = 1;
+    assert_int_equal(submit(f, 0), OK);
+    assert_true(t.submits > 1);
+    assert_int_equal(t.submitted, WORDS * 4);
+    assert_int_equal(ack()->cuts, t.submits - 1);
+
+    /* Nobody waits: in larger pieces. */
+    f->dev->draw_ns = 500000; /* as if measured */
+    unsigned contended = t.submits = 0;
+    assert_int_equal(submit(f, 0), OK);
+    contended = t.submits;
+    gpu_device_settle(f->dev, more_never, NULL);
+    lease_set_contended(&t.lease, false);
+    f->dev->draw_ns = 500000;
+    t.submits = 0;
+    assert_int_equal(submit(f, 0), OK);
+    assert_true(t.submits <= contended);
+}
+
+static void test_not_cut_where_it_is_no_use(void **state)
+{
+    struct fixture *f = *state;
+    const struct lease_terms terms = {.max_in_flight = 8, .max_predicted_us = UINT32_MAX};
+    uint32_t wakes;
+
+    assert_int_equal(lease_grant(&t.lease, &terms, NULL, false, &wakes), 0);
+    assert_int_equal(submit(f, 0), OK);
+    assert_int_equal(t.submits, 1);
+    assert_int_equal(ack()->cuts, 0);
+}
+
+static void test_interrupted_after_a_piece(void **state)
+{
+    struct fixture *f = *state;
+
+    grant(true);
+    f->hold_fences = true;
+    f->finish_result = 0; /* each piece takes long */
+    assert_int_equal(submit(f, 9), NOT_COMPLETE);
+    assert_false(f->go_on);
+    assert_int_equal(t.submits, 1);
+    assert_null(gpu_device_take_blocked(f->dev)); /* its ring can't have it back */
+    assert_true(gpu_device_is_halfway(f->dev));
+
+    lease_yield(&t.lease);
+    fixture_fence_done(f, &f->fences[(f->n_fences - 1) % FIXTURE_LOG]);
+    run_events();
+    assert_true(lease_settle(&t.lease));
+    assert_int_equal(t.submits, 1);
+    for (unsigned i = 0; gpu_device_is_halfway(f->dev); i++) {
+        assert_in_range(i, 0, WORDS);
+        unsigned before = t.submits;
+        grant(true);
+        run_events();
+        assert_int_equal(t.submits, before + 1);
+        lease_yield(&t.lease);
+        if (gpu_device_in_flight(f->dev) > 0)
+            fixture_fence_done(f, &f->fences[(f->n_fences - 1) % FIXTURE_LOG]);
+        run_events();
+        assert_true(lease_settle(&t.lease));
+    }
+    assert_int_equal(t.submitted, WORDS * 4);
+    assert_int_equal(fixture_response(f), OK);
+    assert_int_equal(f->order[f->completed - 1], 9);
+    assert_int_equal(atomic_load(&f->stats.submits), 1);
+}
+
+static void test_context_gone_halfway(void **state)
+{
+    struct fixture *f = *state;
+
+    grant(true);
+    f->hold_fences = true;
+    assert_int_equal(submit(f, 0), NOT_COMPLETE);
+    assert_true(gpu_device_is_halfway(f->dev));
+    gpu_device_reset(f->dev);
+    assert_false(gpu_device_is_halfway(f->dev));
+    assert_int_equal(ack()->in_flight, 0);
+    run_events();
+    assert_int_equal(t.submits, 1);
+}
+
+static void test_popped_again(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(submit(f, 0), NOT_COMPLETE);
+    struct gpu_cmd *cmd = gpu_device_take_blocked(f->dev);
+    assert_non_null(cmd);
+    /* The grant that it asked for comes, is not used, and is given back. */
+    grant(false);
+    run_events();
+    assert_int_equal(t.submits, 0);
+    assert_int_equal(ack()->in_flight, 0);
+    assert_int_equal(ack()->waiting, 0);
+    (void)gpu_device_handle(f->dev, cmd);
+    assert_true(t.submitted == WORDS * 4);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_work_waits_for_the_grant),
+        TEST(test_what_needs_no_gpu_does_not_wait),
+        TEST(test_transfers_wait_too),
+        TEST(test_given_back_when_all_is_complete),
+        TEST(test_work_without_a_fence_is_covered),
+        TEST(test_taken_away_in_between),
+        TEST(test_streams_are_cut_while_others_wait),
+        TEST(test_not_cut_where_it_is_no_use),
+        TEST(test_interrupted_after_a_piece),
+        TEST(test_context_gone_halfway),
+        TEST(test_popped_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
