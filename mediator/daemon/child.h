@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define CHILD_FDS_MAX 4
+#define CHILD_FDS_MAX 8
 
 struct child_args {
     char *const *argv; /* argv[0] is the program's path */

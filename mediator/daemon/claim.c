@@ -44,10 +44,11 @@ static int connect_another(struct claim *c, int connection, const struct peer *p
     struct vgpu_config config = c->config.vgpu;
     struct vgpu *v;
     next_name(c, config.name);
+    _cleanup_free_ char *error = NULL;
     int r = vgpu_create(&config, c->gpu, VGPU_CLAIMED, listener_path(c->listener),
-                        &c->mediator->env, &v);
+                        &c->mediator->env, &v, &error);
     if (r < 0) {
-        log_error("vGPU '%s': %s", config.name, strerror(-r));
+        log_error("%s", error ? error : strerror(-r));
         close(connection);
         return r;
     }
@@ -157,9 +158,10 @@ static int try_open(struct claim *c, char **ret_error)
     if (r < 0)
         return r;
     struct vgpu *v;
-    r = vgpu_create(&c->config.vgpu, c->gpu, VGPU_CLAIMED, listener_path(c->listener), &m->env, &v);
+    r = vgpu_create(&c->config.vgpu, c->gpu, VGPU_CLAIMED, listener_path(c->listener), &m->env, &v,
+                    ret_error);
     if (r < 0)
-        return error_text(ret_error, r, "%s", strerror(-r));
+        return r;
     v->claim = c;
     c->vgpu = v;
     mediator_add_vgpu(m, v);

@@ -31,6 +31,9 @@ void config_init(struct config *c)
     *c = (struct config){
         .on_demand = true,
         .max_vgpus = VGPUS_ON_DEMAND_DEFAULT,
+        .preempt = -1,
+        .parallelism = 1,
+        .reset_after_ns = UINT64_MAX,
         .socket_mode = (mode_t)-1,
         .socket_group = (gid_t)-1,
         .defaults = config_vgpu_unset,
@@ -90,6 +93,21 @@ int config_add_vgpu(struct config *c, const char *name, const char *where, char 
     return 0;
 }
 
+static void inherit_knobs(struct vgpu_config *v, const struct vgpu_config *defaults)
+{
+    unsigned from = defaults->knobs_set & ~v->knobs_set;
+
+    if (from & CONFIG_KNOB_WEIGHT)
+        v->knobs.weight = defaults->knobs.weight;
+    if (from & CONFIG_KNOB_RESERVATION)
+        v->knobs.reservation_ppm = defaults->knobs.reservation_ppm;
+    if (from & CONFIG_KNOB_CAP)
+        v->knobs.cap_ppm = defaults->knobs.cap_ppm;
+    if (from & CONFIG_KNOB_SLICE)
+        v->knobs.slice_ns = defaults->knobs.slice_ns;
+    v->knobs_set |= from;
+}
+
 int config_vgpu_inherit(struct vgpu_config *v, const struct vgpu_config *defaults)
 {
     if (!v->gpu) {
@@ -109,6 +127,7 @@ int config_vgpu_inherit(struct vgpu_config *v, const struct vgpu_config *default
         v->scanout_by = defaults->scanout_by;
     if (v->max_memory_bytes == 0)
         v->max_memory_bytes = defaults->max_memory_bytes;
+    inherit_knobs(v, defaults);
     return 0;
 }
 
@@ -138,7 +157,10 @@ int config_finish(struct config *c, char **ret_error)
                                          .scanouts = 1,
                                          .width = 1280,
                                          .height = 800,
-                                         .scanout_by = "copy"};
+                                         .scanout_by = "copy",
+                                         .knobs = SCHED_KNOBS_DEFAULT,
+                                         .knobs_set = CONFIG_KNOB_WEIGHT | CONFIG_KNOB_RESERVATION |
+                                                      CONFIG_KNOB_CAP | CONFIG_KNOB_SLICE};
 
     if (!c->socket_dir) {
         int r = default_socket_dir(&c->socket_dir, ret_error);

@@ -11,7 +11,9 @@
 #ifndef ALIQUOT_DAEMON_CONFIG_H
 #define ALIQUOT_DAEMON_CONFIG_H
 
+#include "mediator/daemon/arbiter.h"
 #include "mediator/daemon/peer.h"
+#include "mediator/sched/sched.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,12 +42,23 @@ struct vgpu_config {
     uint32_t width, height;    /* 0 = unset */
     const char *scanout_by;    /* static; NULL = unset */
     uint64_t max_memory_bytes; /* 0 = no limit of ours: the renderer's own */
+    struct sched_knobs knobs;  /* of a kind that knobs_set names; else meaningless */
+    unsigned knobs_set;        /* CONFIG_KNOB_… */
 };
+
+#define CONFIG_KNOB_WEIGHT (1u << 0)
+#define CONFIG_KNOB_RESERVATION (1u << 1)
+#define CONFIG_KNOB_CAP (1u << 2)
+#define CONFIG_KNOB_SLICE (1u << 3)
 
 struct config {
     char *socket_dir; /* owned */
     bool on_demand;
     unsigned max_vgpus; /* made on demand, at one time */
+    enum sched_policy policy;
+    int preempt;             /* enum arbiter_preempt, or -1: as suits the GPU */
+    unsigned parallelism;    /* vGPUs inside a slice at once */
+    uint64_t reset_after_ns; /* UINT64_MAX = unset */
     struct peer_policy peers;
     mode_t socket_mode;          /* (mode_t)-1 = unset */
     gid_t socket_group;          /* (gid_t)-1 = the daemon's own */

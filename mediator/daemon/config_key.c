@@ -136,6 +136,71 @@ static int set_max_memory(struct config *c, struct vgpu_config *v, const char *v
     return value_bytes(value, CONFIG_MEMORY_MIN, CONFIG_MEMORY_MAX, &v->max_memory_bytes);
 }
 
+static int set_knob(struct vgpu_config *v, const char *key, unsigned bit, const char *value)
+{
+    int r = sched_knobs_set(&v->knobs, key, value);
+    if (r == 0)
+        v->knobs_set |= bit;
+    return r;
+}
+
+static int set_weight(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return set_knob(v, "weight", CONFIG_KNOB_WEIGHT, value);
+}
+
+static int set_reservation(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return set_knob(v, "reservation", CONFIG_KNOB_RESERVATION, value);
+}
+
+static int set_cap(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return set_knob(v, "cap", CONFIG_KNOB_CAP, value);
+}
+
+static int set_slice(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return set_knob(v, "slice", CONFIG_KNOB_SLICE, value);
+}
+
+static int set_policy(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return sched_policy_from_name(value, &c->policy);
+}
+
+static int set_preempt(struct config *c, struct vgpu_config *v, const char *value)
+{
+    static const char *const ways[] = {"cpu", "drain", "auto"};
+    const char *way;
+    int r = choose(value, ways, ARRAY_SIZE(ways), &way);
+    if (r == 0)
+        c->preempt = way == ways[0]   ? (int)ARBITER_PREEMPT_CPU
+                     : way == ways[1] ? (int)ARBITER_PREEMPT_DRAIN
+                                      : -1;
+    return r;
+}
+
+static int set_parallelism(struct config *c, struct vgpu_config *v, const char *value)
+{
+    uint64_t number;
+    int r = value_unsigned(value, 1, CONFIG_PARALLELISM_MAX, &number);
+    if (r == 0)
+        c->parallelism = (unsigned)number;
+    return r;
+}
+
+static int set_reset_after(struct config *c, struct vgpu_config *v, const char *value)
+{
+    uint64_t ns;
+    int r = sched_text_duration(value, &ns);
+    if (r == 0 && ns != 0 && (ns < CONFIG_RESET_MIN_NS || ns > CONFIG_RESET_MAX_NS))
+        return -ERANGE;
+    if (r == 0)
+        c->reset_after_ns = ns;
+    return r;
+}
+
 static const struct key {
     const char *name;
     unsigned sections; /* enum config_section, where the key may stand */
@@ -152,6 +217,16 @@ static const struct key {
      "octal permission bits such as 0660"},
     {"socket-group", CONFIG_SECTION_ALIQUOT, false, set_socket_group,
      "the name or number of a group"},
+    {"policy", CONFIG_SECTION_ALIQUOT, false, set_policy, "fair, equal, fixed or exclusive"},
+    {"preempt", CONFIG_SECTION_ALIQUOT, false, set_preempt, "auto, cpu or drain"},
+    {"parallelism", CONFIG_SECTION_ALIQUOT, false, set_parallelism, "1 to 64"},
+    {"reset-after", CONFIG_SECTION_ALIQUOT, false, set_reset_after,
+     "100ms to 600s, or 0s for never"},
+    {"weight", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_weight, "1 to 10000"},
+    {"reservation", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_reservation,
+     "0% to 95%"},
+    {"cap", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_cap, "1% to 100%"},
+    {"slice", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_slice, "0.5ms to 30ms"},
     {"gpu", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_gpu,
      "auto, software, /dev/dri/renderDN or egl:N"},
     {"backend", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_backend, "virgl or null"},

@@ -22,4 +22,8 @@ int config_key_set(struct config *c, struct vgpu_config *v, enum config_section 
                    const char *name, const char *value, uint32_t *seen, const char *where,
                    char **ret_error);
 
+#define CONFIG_PARALLELISM_MAX 64
+#define CONFIG_RESET_MIN_NS UINT64_C(100000000)
+#define CONFIG_RESET_MAX_NS UINT64_C(600000000000)
+
 #endif

@@ -3,6 +3,7 @@
 
 #include "mediator/base/log.h"
 #include "mediator/base/util.h"
+#include "mediator/daemon/arbiter_set.h"
 #include "mediator/daemon/claim.h"
 #include "mediator/daemon/control.h"
 #include "mediator/daemon/error_text.h"
@@ -109,9 +110,10 @@ static void connect_on_demand(struct mediator *m, const char *socket_path, int c
     snprintf(config.name, sizeof(config.name), "%s", name);
 
     struct vgpu *v;
-    int r = vgpu_create(&config, m->gpu, VGPU_ON_DEMAND, socket_path, &m->env, &v);
-    if (r < 0) {
-        log_error("vGPU '%s': %s", name, strerror(-r));
+    _cleanup_free_ char *error = NULL;
+    if (vgpu_create(&config, m->gpu, VGPU_ON_DEMAND, socket_path, &m->env, &v, &error) < 0) {
+        if (log_allowed(&limit))
+            log_error("%s", error ? error : strerror(ENOMEM));
         close(connection);
         return;
     }
@@ -266,9 +268,9 @@ static int add_configured(struct mediator *m, const struct vgpu_config *config,
     if (r < 0)
         return r;
     struct vgpu *v;
-    r = vgpu_create(config, gpu, VGPU_CONFIGURED, "", &m->env, &v);
+    r = vgpu_create(config, gpu, VGPU_CONFIGURED, "", &m->env, &v, ret_error);
     if (r < 0)
-        return error_text(ret_error, r, "%s: %s", where, strerror(-r));
+        return r;
     mediator_add_vgpu(m, v);
     return add_door(m, activation, v, ret_error);
 }
@@ -314,7 +316,12 @@ int mediator_create(const struct mediator_config *config, struct mediator **ret,
                                .verbose = config->verbose,
                                .idle = on_vgpu_idle,
                                .opaque = m};
-    int r = choose_gpus(m, ret_error);
+    int r = arbiter_set_create(config->config, &m->arbiters);
+    if (r < 0)
+        error_text(ret_error, r, "%s", strerror(-r));
+    m->env.arbiters = m->arbiters;
+    if (r == 0)
+        r = choose_gpus(m, ret_error);
     if (r < 0) {
         mediator_destroy(m);
         return r;
@@ -385,6 +392,7 @@ void mediator_destroy(struct mediator *m)
     close_sockets(m);
     while (m->vgpus)
         mediator_remove_vgpu(m, m->vgpus);
+    arbiter_set_destroy(m->arbiters);
     gpu_list_destroy(&m->gpus);
     free(m);
 }

@@ -27,15 +27,16 @@ struct mediator {
     const struct config *config; /* borrowed, complete */
     sd_event *event;             /* borrowed */
     struct vgpu_env env;
-    struct gpu_list gpus;    /* owned; empty if no vGPU needs one */
-    const char *gpu;         /* of vGPUs made on demand, borrowed from gpus; "none" without */
-    struct socket_dir *dir;  /* owned */
-    struct door *doors;      /* owned list */
-    struct vgpu *vgpus;      /* owned list, in order of creation */
-    unsigned n_made;         /* of them, not configured */
-    struct claim *claims;    /* owned list */
-    struct control *control; /* owned */
-    bool remove_dir;         /* at the end */
+    struct arbiter_set *arbiters; /* owned */
+    struct gpu_list gpus;         /* owned; empty if no vGPU needs one */
+    const char *gpu;              /* of vGPUs made on demand, borrowed from gpus; "none" without */
+    struct socket_dir *dir;       /* owned */
+    struct door *doors;           /* owned list */
+    struct vgpu *vgpus;           /* owned list, in order of creation */
+    unsigned n_made;              /* of them, not configured */
+    struct claim *claims;         /* owned list */
+    struct control *control;      /* owned */
+    bool remove_dir;              /* at the end */
     bool stopping;
 };
 

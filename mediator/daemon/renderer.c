@@ -3,6 +3,7 @@
 
 #include "mediator/base/log.h"
 #include "mediator/base/util.h"
+#include "mediator/daemon/arbiter.h"
 #include "mediator/daemon/child.h"
 #include "mediator/daemon/renderer_msg.h"
 #include "protocol/msg_socket.h"
@@ -35,6 +36,7 @@
 /* Descriptors of the renderer, as it finds them (command line). */
 #define CHILD_BROKER_FD "3"
 #define CHILD_STATS_FD "4"
+#define CHILD_LEASE_FD "5" /* the first of four */
 
 enum phase {
     PHASE_STARTING,
@@ -49,6 +51,7 @@ struct renderer {
     const struct vgpu_config *vgpu;   /* borrowed */
     const struct renderer_ops *ops;   /* borrowed */
     void *opaque;                     /* borrowed */
+    struct arbiter_vgpu *lease;       /* borrowed; NULL = none */
     const struct broker_stats *stats; /* mapped read-only, owned */
     int socket;                       /* our end, non-blocking, owned; -1 = not listened to */
     int pidfd;                        /* owned */
@@ -181,6 +184,8 @@ static int on_process_end(sd_event_source *source, int fd, uint32_t events, void
     enter_phase(r, PHASE_GONE, 0);
     r->pid_io = sd_event_source_disable_unref(r->pid_io);
     stop_listening(r);
+    if (r->lease)
+        arbiter_detach(r->lease);
     /* The callee may destroy r. */
     r->ops->exited(r->opaque, how, as_told || (code == CLD_EXITED && status == 0));
     return 0;
@@ -212,7 +217,12 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
     snprintf(size, sizeof(size), "%" PRIu32 "x%" PRIu32, v->width, v->height);
     snprintf(memory, sizeof(memory), "%" PRIu64, v->max_memory_bytes);
 
-    const char *argv[26];
+    struct arbiter_fds lease;
+    int result = r->lease ? arbiter_attach(r->lease, &lease) : 0;
+    if (result < 0)
+        return result;
+
+    const char *argv[28];
     size_t n = 0;
     argv[n++] = config->program;
     argv[n++] = "--name";
@@ -239,15 +249,28 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
     argv[n++] = CHILD_BROKER_FD;
     argv[n++] = "--stats-fd";
     argv[n++] = CHILD_STATS_FD;
+    if (r->lease) {
+        argv[n++] = "--lease-fd";
+        argv[n++] = CHILD_LEASE_FD;
+    }
     argv[n] = NULL;
 
+    const int fds[] = {socket,
+                       stats_fd,
+                       r->lease ? lease.grant : -1,
+                       r->lease ? lease.ack : -1,
+                       r->lease ? lease.doorbell : -1,
+                       r->lease ? lease.wake : -1};
     const struct child_args args = {
         .argv = (char *const *)argv,
         .stdout_fd = -1,
-        .fds = (const int[]){socket, stats_fd},
-        .n_fds = 2,
+        .fds = fds,
+        .n_fds = r->lease ? ARRAY_SIZE(fds) : 2,
     };
-    return child_spawn(&args, &r->pidfd, &r->pid);
+    result = child_spawn(&args, &r->pidfd, &r->pid);
+    if (result == 0 && r->lease)
+        result = arbiter_set_process(r->lease, r->pidfd, r->pid);
+    return result;
 }
 
 static int serve(struct renderer *r, int connection)
@@ -276,6 +299,7 @@ int renderer_spawn(const struct renderer_config *config, int connection, struct 
     *r = (struct renderer){.vgpu = config->vgpu,
                            .ops = config->ops,
                            .opaque = config->opaque,
+                           .lease = config->lease,
                            .socket = -1,
                            .pidfd = -1};
 
@@ -319,6 +343,8 @@ void renderer_destroy(struct renderer *r)
         poll(&end, 1, DESTROY_MS); /* one that is stuck in the kernel must not hold us up */
         child_reap(r->pidfd, r->pid, &code, &status);
     }
+    if (r->lease && r->phase != PHASE_GONE)
+        arbiter_detach(r->lease);
     if (r->pidfd >= 0)
         close(r->pidfd);
     if (r->stats)

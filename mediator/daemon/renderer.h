@@ -33,12 +33,15 @@ struct renderer_ops {
     void (*exited)(void *opaque, const char *how, bool clean);
 };
 
+struct arbiter_vgpu;
+
 struct renderer_config {
     sd_event *event;                /* borrowed */
     const char *program;            /* borrowed during the call */
     const struct vgpu_config *vgpu; /* borrowed for the renderer's life; its gpu is not used */
     const char *gpu;                /* borrowed during the call; NULL = the backend needs none */
     bool verbose;
+    struct arbiter_vgpu *lease;     /* borrowed for the renderer's life; NULL = it needs none */
     const struct renderer_ops *ops; /* borrowed */
     void *opaque;
 };

@@ -3,6 +3,8 @@
 
 #include "mediator/base/log.h"
 #include "mediator/base/util.h"
+#include "mediator/daemon/arbiter_set.h"
+#include "mediator/daemon/error_text.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -19,11 +21,12 @@ static uint64_t now_ns(clockid_t clock)
 }
 
 int vgpu_create(const struct vgpu_config *config, const char *gpu, enum vgpu_kind kind,
-                const char *socket_path, const struct vgpu_env *env, struct vgpu **ret)
+                const char *socket_path, const struct vgpu_env *env, struct vgpu **ret,
+                char **ret_error)
 {
     struct vgpu *v = malloc(sizeof(*v));
     if (!v)
-        return -ENOMEM;
+        return error_text(ret_error, -ENOMEM, "vGPU '%s': %s", config->name, strerror(ENOMEM));
     *v = (struct vgpu){.config = *config,
                        .kind = kind,
                        .socket_path = strdup(socket_path),
@@ -31,9 +34,13 @@ int vgpu_create(const struct vgpu_config *config, const char *gpu, enum vgpu_kin
                        .connection = -1,
                        .pending = -1};
     v->config.gpu = strdup(gpu);
-    if (!v->socket_path || !v->config.gpu) {
+    int r = v->socket_path && v->config.gpu
+                ? arbiter_set_add(env->arbiters, gpu, config->name, &config->knobs, &v->lease,
+                                  ret_error)
+                : error_text(ret_error, -ENOMEM, "vGPU '%s': %s", config->name, strerror(ENOMEM));
+    if (r < 0) {
         vgpu_destroy(v);
-        return -ENOMEM;
+        return r;
     }
     *ret = v;
     return 0;
@@ -52,6 +59,7 @@ void vgpu_destroy(struct vgpu *v)
     if (!v)
         return;
     renderer_destroy(v->renderer);
+    arbiter_remove(v->lease);
     drop_connection(v);
     if (v->pending >= 0)
         close(v->pending);
@@ -79,6 +87,15 @@ static void on_done(void *opaque, const char *text)
 
 static int serve(struct vgpu *v, int connection, const struct peer *peer);
 
+static void log_usage(const struct vgpu *v)
+{
+    struct arbiter_stats s;
+    arbiter_read_stats(v->lease, &s);
+    log_info("vGPU '%s': has had %.3f s of GPU time in %" PRIu64 " slices, and waited %.3f s",
+             v->config.name, (double)s.busy_ns / 1e9, s.sched.slices,
+             (double)s.sched.waiting_ns / 1e9);
+}
+
 static void on_exited(void *opaque, const char *how, bool clean)
 {
     struct vgpu *v = opaque;
@@ -89,6 +106,7 @@ static void on_exited(void *opaque, const char *how, bool clean)
     log_line(clean ? LOG_INFO : LOG_WARNING,
              "vGPU '%s': renderer %d %s after %" PRIu64 ".%03" PRIu64 " s", v->config.name, pid,
              how, ran_ms / 1000, ran_ms % 1000);
+    log_usage(v);
     if (v->pending >= 0 && serve(v, take_fd(&v->pending), &v->pending_peer) == 0)
         return;
     v->env->idle(v->env->opaque, v);
@@ -113,6 +131,7 @@ static int serve(struct vgpu *v, int connection, const struct peer *peer)
         .vgpu = &v->config,
         .gpu = strcmp(v->config.gpu, "none") ? v->config.gpu : NULL,
         .verbose = v->env->verbose,
+        .lease = v->lease,
         .ops = &renderer_ops,
         .opaque = v,
     };

@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+struct arbiter_set;
 struct claim;
 struct vgpu;
 
@@ -39,6 +40,7 @@ struct vgpu_env {
     sd_event *event;
     const char *renderer_program;
     bool verbose;
+    struct arbiter_set *arbiters; /* borrowed */
     /* The renderer has ended and no connection waits: the mediator may destroy the vGPU. */
     void (*idle)(void *opaque, struct vgpu *vgpu);
     void *opaque;
@@ -52,8 +54,9 @@ struct vgpu {
     const struct vgpu_env *env; /* borrowed */
     struct vgpu *next;          /* owned by the mediator's list */
 
-    struct renderer *renderer; /* owned; NULL = idle */
-    int connection;            /* our copy, owned; -1 = it has ended */
+    struct arbiter_vgpu *lease; /* owned; its place on the GPU */
+    struct renderer *renderer;  /* owned; NULL = idle */
+    int connection;             /* our copy, owned; -1 = it has ended */
     struct peer peer;
     uint64_t connected_us;   /* CLOCK_REALTIME */
     uint64_t started_ns;     /* CLOCK_MONOTONIC, of the renderer */
@@ -65,9 +68,11 @@ struct vgpu {
     struct peer pending_peer;
 };
 
-/* config is copied. -ENOMEM or 0. */
+/* config is copied. On failure *ret_error says why (the caller frees it): memory is short, or the
+ * GPU has not enough left for the reservation (-ENOSPC) or belongs to another one (-EBUSY). */
 int vgpu_create(const struct vgpu_config *config, const char *gpu, enum vgpu_kind kind,
-                const char *socket_path, const struct vgpu_env *env, struct vgpu **ret);
+                const char *socket_path, const struct vgpu_env *env, struct vgpu **ret,
+                char **ret_error);
 /* A renderer that is still there is killed. */
 void vgpu_destroy(struct vgpu *v);
 

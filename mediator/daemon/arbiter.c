@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/daemon/arbiter_internal.h"
+
+#include "mediator/base/log.h"
+#include "mediator/base/util.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+/* Doorbells of one wake-up; more come with the next. */
+#define EVENTS_MAX 64
+/* Above what renders on the same processors, if we may: a slice's end can't wait for a slice. */
+#define THREAD_PRIORITY 1
+
+static uint64_t clock_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/* ---- the thread ----------------------------------------------------------------------------- */
+
+static void free_removed(struct arbiter *a)
+{
+    while (a->removed) {
+        struct arbiter_vgpu *v = a->removed;
+        a->removed = v->next;
+        free(v);
+    }
+}
+
+static int wait_for_events(const struct arbiter *a, struct epoll_event *events, uint64_t next_ns)
+{
+    uint64_t now = clock_ns();
+    uint64_t left = next_ns > now ? next_ns - now : 0;
+    const struct timespec timeout = {.tv_sec = (time_t)(left / 1000000000),
+                                     .tv_nsec = (long)(left % 1000000000)};
+
+    return epoll_pwait2(a->epoll_fd, events, EVENTS_MAX, next_ns == SCHED_NEVER ? NULL : &timeout,
+                        NULL);
+}
+
+static void *run(void *opaque)
+{
+    struct arbiter *a = opaque;
+    struct epoll_event events[EVENTS_MAX];
+
+    pthread_mutex_lock(&a->lock);
+    while (!a->stop) {
+        uint64_t next_ns = arbiter_schedule(a, clock_ns());
+        free_removed(a);
+        pthread_mutex_unlock(&a->lock);
+        int n = wait_for_events(a, events, next_ns);
+        pthread_mutex_lock(&a->lock);
+        uint64_t now = clock_ns();
+        arbiter_account_all(a, now);
+        for (int i = 0; i < n; i++) {
+            struct arbiter_vgpu *v = events[i].data.ptr;
+            if (v && !v->removed)
+                arbiter_look_at(v, now);
+        }
+    }
+    pthread_mutex_unlock(&a->lock);
+    return NULL;
+}
+
+/* Has the thread think again. */
+static void kick(struct arbiter *a)
+{
+    eventfd_write(a->kick_fd, 1);
+}
+
+/* Edge-triggered: nobody has to read what was written. */
+static int watch(struct arbiter *a, int fd, struct arbiter_vgpu *v)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = v};
+    return epoll_ctl(a->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static int new_eventfd(int *ret)
+{
+    *ret = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return *ret < 0 ? -errno : 0;
+}
+
+static int start_thread(struct arbiter *a)
+{
+    const struct sched_param param = {.sched_priority = THREAD_PRIORITY};
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int r = -pthread_create(&a->thread, NULL, run, a);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (r == 0 && pthread_setschedparam(a->thread, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) != 0)
+        log_debug("GPU %s: slices are ended at ordinary priority: real-time scheduling is not "
+                  "permitted",
+                  a->gpu);
+    return r;
+}
+
+int arbiter_create(const struct arbiter_config *config, struct arbiter **ret)
+{
+    struct arbiter *a = calloc(1, sizeof(*a));
+    pthread_mutexattr_t attributes;
+
+    if (!a)
+        return -ENOMEM;
+    a->config = *config;
+    snprintf(a->gpu, sizeof(a->gpu), "%s", config->gpu);
+    a->config.gpu = a->gpu;
+    a->start_ns = clock_ns();
+    sched_init(&a->sched, config->policy, config->parallelism, a->start_ns);
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT);
+    pthread_mutex_init(&a->lock, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+
+    a->kick_fd = -1;
+    a->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    int r = a->epoll_fd < 0 ? -errno : new_eventfd(&a->kick_fd);
+    if (r == 0)
+        r = watch(a, a->kick_fd, NULL);
+    if (r == 0)
+        r = start_thread(a);
+    if (r < 0) {
+        close_fd_p(&a->kick_fd);
+        close_fd_p(&a->epoll_fd);
+        pthread_mutex_destroy(&a->lock);
+        free(a);
+        return r;
+    }
+    *ret = a;
+    return 0;
+}
+
+void arbiter_destroy(struct arbiter *a)
+{
+    if (!a)
+        return;
+    pthread_mutex_lock(&a->lock);
+    a->stop = true;
+    pthread_mutex_unlock(&a->lock);
+    kick(a);
+    pthread_join(a->thread, NULL);
+    free_removed(a);
+    close_fd_p(&a->kick_fd);
+    close_fd_p(&a->epoll_fd);
+    pthread_mutex_destroy(&a->lock);
+    free(a);
+}
+
+/* ---- vGPUs ---------------------------------------------------------------------------------- */
+
+int arbiter_add(struct arbiter *a, const char *name, const struct sched_knobs *knobs,
+                struct arbiter_vgpu **ret)
+{
+    struct arbiter_vgpu *v = calloc(1, sizeof(*v));
+
+    if (!v)
+        return -ENOMEM;
+    v->arbiter = a;
+    arbiter_vgpu_init(v);
+    v->doorbell_fd = v->wake_fd = v->grant_fd = v->ack_fd = v->pidfd = -1;
+    snprintf(v->name, sizeof(v->name), "%s", name);
+    int r = new_eventfd(&v->doorbell_fd);
+    if (r == 0)
+        r = new_eventfd(&v->wake_fd);
+    if (r == 0)
+        r = watch(a, v->doorbell_fd, v);
+    if (r == 0) {
+        pthread_mutex_lock(&a->lock);
+        arbiter_account_all(a, clock_ns());
+        r = sched_add(&a->sched, &v->entity, knobs, clock_ns());
+        if (r == 0) {
+            v->number = ++a->last_number;
+            v->next = a->vgpus;
+            a->vgpus = v;
+            a->n_vgpus++;
+        }
+        pthread_mutex_unlock(&a->lock);
+    }
+    if (r < 0) {
+        /* Takes it out of the epoll set, too; it has never rung. */
+        close_fd_p(&v->doorbell_fd);
+        close_fd_p(&v->wake_fd);
+        free(v);
+        return r;
+    }
+    *ret = v;
+    return 0;
+}
+
+void arbiter_remove(struct arbiter_vgpu *v)
+{
+    if (!v)
+        return;
+    struct arbiter *a = v->arbiter;
+
+    arbiter_detach(v);
+    pthread_mutex_lock(&a->lock);
+    arbiter_account_all(a, clock_ns());
+    sched_remove(&v->entity, clock_ns());
+    struct arbiter_vgpu **link = &a->vgpus;
+    while (*link != v)
+        link = &(*link)->next;
+    *link = v->next;
+    a->n_vgpus--;
+    epoll_ctl(a->epoll_fd, EPOLL_CTL_DEL, v->doorbell_fd, NULL);
+    close_fd_p(&v->doorbell_fd);
+    close_fd_p(&v->wake_fd);
+    v->removed = true;
+    v->next = a->removed;
+    a->removed = v;
+    pthread_mutex_unlock(&a->lock);
+    kick(a);
+}
+
+int arbiter_set_knobs(struct arbiter_vgpu *v, const struct sched_knobs *knobs)
+{
+    struct arbiter *a = v->arbiter;
+
+    pthread_mutex_lock(&a->lock);
+    uint64_t now = clock_ns();
+    arbiter_account_all(a, now);
+    int r = sched_set_knobs(&v->entity, knobs, now);
+    pthread_mutex_unlock(&a->lock);
+    kick(a);
+    return r;
+}
+
+int arbiter_set_policy(struct arbiter *a, enum sched_policy policy)
+{
+    pthread_mutex_lock(&a->lock);
+    uint64_t now = clock_ns();
+    arbiter_account_all(a, now);
+    int r = sched_set_policy(&a->sched, policy, now);
+    pthread_mutex_unlock(&a->lock);
+    kick(a);
+    return r;
+}
+
+uint32_t arbiter_reserved_ppm(struct arbiter *a)
+{
+    pthread_mutex_lock(&a->lock);
+    uint32_t ppm = sched_reserved_ppm(&a->sched);
+    pthread_mutex_unlock(&a->lock);
+    return ppm;
+}
+
+/* ---- renderers ------------------------------------------------------------------------------ */
+
+static void drop_pages(struct arbiter_vgpu *v)
+{
+    lease_page_unmap(TAKE_PTR(v->grant_page));
+    lease_page_unmap(TAKE_PTR(v->ack_page));
+    close_fd_p(&v->grant_fd);
+    close_fd_p(&v->ack_fd);
+    close_fd_p(&v->pidfd);
+    v->grant_fd = v->ack_fd = v->pidfd = -1;
+    v->pid = 0;
+}
+
+int arbiter_attach(struct arbiter_vgpu *v, struct arbiter_fds *ret)
+{
+    struct arbiter *a = v->arbiter;
+    eventfd_t count;
+
+    arbiter_detach(v);
+    (void)eventfd_read(v->wake_fd, &count); /* of the renderer before */
+    int r = lease_grant_page_create(&v->grant_fd, &v->grant_page);
+    if (r == 0)
+        r = lease_ack_page_create(&v->ack_fd, &v->ack_page);
+    if (r < 0) {
+        drop_pages(v);
+        return r;
+    }
+    pthread_mutex_lock(&a->lock);
+    lease_broker_init(&v->lease, v->grant_page, v->ack_page, ARBITER_SLOTS, clock_ns());
+    v->ack = (struct lease_ack){0};
+    v->killed = false;
+    v->attached = true;
+    pthread_mutex_unlock(&a->lock);
+    *ret = (struct arbiter_fds){
+        .grant = v->grant_fd, .ack = v->ack_fd, .doorbell = v->doorbell_fd, .wake = v->wake_fd};
+    return 0;
+}
+
+int arbiter_set_process(struct arbiter_vgpu *v, int pidfd, pid_t pid)
+{
+    int copy = fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
+
+    if (copy < 0)
+        return -errno;
+    pthread_mutex_lock(&v->arbiter->lock);
+    v->pidfd = copy;
+    v->pid = pid;
+    pthread_mutex_unlock(&v->arbiter->lock);
+    return 0;
+}
+
+void arbiter_detach(struct arbiter_vgpu *v)
+{
+    struct arbiter *a = v->arbiter;
+
+    pthread_mutex_lock(&a->lock);
+    if (v->attached) {
+        arbiter_evict(v, clock_ns());
+        v->attached = false;
+        v->before.submits += v->ack.submits;
+        v->before.completions += v->ack.completions;
+        v->before.cuts += v->ack.cuts;
+        v->ack = (struct lease_ack){0};
+        drop_pages(v);
+    }
+    pthread_mutex_unlock(&a->lock);
+    kick(a);
+}

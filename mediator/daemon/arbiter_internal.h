@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the arbiter share: arbiter.c (its thread, and what the main thread calls),
+ * arbiter_slice.c (who has the GPU: decisions and their consequences), arbiter_stats.c (what is
+ * counted). Nobody else includes this. All of it is under the arbiter's lock.
+ */
+#ifndef ALIQUOT_DAEMON_ARBITER_INTERNAL_H
+#define ALIQUOT_DAEMON_ARBITER_INTERNAL_H
+
+#include "mediator/daemon/arbiter.h"
+#include "protocol/lease_wait.h"
+
+#include <pthread.h>
+
+#define ARBITER_NAME_MAX 64
+/* Participants of one vGPU: its renderer. */
+#define ARBITER_SLOTS 1
+/* Events that are kept for who reads them: seconds of a busy GPU. */
+#define ARBITER_EVENTS 65536u
+
+enum arbiter_place {
+    PLACE_OUT,
+    PLACE_IN,        /* inside its slice */
+    PLACE_LEAVING,   /* submits no more; what it has on the GPU keeps others off */
+    PLACE_PREEMPTED, /* the same on a software GPU, where it does not: its threads are demoted */
+};
+
+struct arbiter_vgpu {
+    struct sched_entity entity;
+    struct arbiter *arbiter;   /* borrowed */
+    struct arbiter_vgpu *next; /* owned by the arbiter's list, or by that of the removed */
+    uint32_t number;
+    char name[ARBITER_NAME_MAX];
+    int doorbell_fd, wake_fd; /* owned */
+    bool removed;
+
+    /* Of the renderer; attached: there are pages. */
+    bool attached;
+    int grant_fd, ack_fd; /* owned; -1 = none */
+    struct lease_grant_page *grant_page;
+    const struct lease_ack_page *ack_page;
+    struct lease_broker lease;
+    struct lease_ack ack; /* the last copy */
+    int pidfd;            /* owned; -1 = does not run yet */
+    pid_t pid;
+    bool killed; /* by us */
+
+    enum arbiter_place place;
+    bool asked;                 /* waits for a grant since asked_ns */
+    uint64_t asked_ns;          /* CLOCK_MONOTONIC, as all times here */
+    uint64_t charge_from_ns;    /* it has the GPU since then */
+    uint64_t accounted_ns;      /* up to when its use is charged, while not PLACE_OUT */
+    uint64_t accounted_busy_ns; /* of ack.busy_ns */
+    uint64_t ahead_ns;          /* accounted of what is in flight, before its end was reported */
+    uint64_t idle_credit_ns;    /* time without work while it held the GPU that is not charged yet */
+    uint64_t handoff_from_ns;   /* the GPU was free since then when its slice began; 0 = known */
+    bool used;                  /* the GPU, in this slice */
+    uint64_t stuck_ns;          /* held without a completion */
+    uint64_t idle_from_ns;      /* has had no work since, inside its slice or after it; 0 = has */
+    uint64_t think_ns;          /* what it takes from the end of its work to more of it, smoothed */
+
+    /* Of all its renderers before this one. */
+    struct {
+        uint64_t submits, completions, cuts;
+    } before;
+    uint64_t busy_ns; /* GPU time of all its renderers, no more than it held the GPU */
+    uint64_t faults, resets;
+    struct arbiter_histogram wait;
+};
+
+struct arbiter {
+    struct arbiter_config config;
+    char gpu[ARBITER_NAME_MAX];
+    pthread_t thread;
+    pthread_mutex_t lock;
+    int epoll_fd, kick_fd; /* owned */
+    bool stop;
+
+    struct sched sched;
+    struct arbiter_vgpu *vgpus;   /* owned list */
+    struct arbiter_vgpu *removed; /* owned list; freed by the thread, which may still know them */
+    unsigned n_vgpus;
+    uint32_t last_number;
+    unsigned n_in, n_leaving; /* vGPUs in PLACE_IN and PLACE_LEAVING */
+    bool contended;           /* somebody waited when last looked at */
+
+    uint64_t start_ns;
+    uint64_t busy_ns; /* GPU time of all vGPUs */
+    uint64_t grants;
+    uint64_t released_ns; /* end of the last slice whose place was not taken yet; 0 = none */
+    struct arbiter_histogram handoff;
+    struct arbiter_event events[ARBITER_EVENTS];
+    uint64_t n_events;
+};
+
+/* ---- arbiter_slice.c ------------------------------------------------------------------------ */
+
+void arbiter_vgpu_init(struct arbiter_vgpu *v);
+/* Something of v may have changed: its doorbell rang. */
+void arbiter_look_at(struct arbiter_vgpu *v, uint64_t now_ns);
+/* Charges those that hold the GPU, ends slices, begins others. To be called after anything else.
+ * Returns when to call it again if nothing happens before, or SCHED_NEVER. */
+uint64_t arbiter_schedule(struct arbiter *a, uint64_t now_ns);
+/* Brings what is charged up to now: before anything changes who competes. */
+void arbiter_account_all(struct arbiter *a, uint64_t now_ns);
+/* The renderer is gone, or the vGPU: takes the GPU from it. */
+void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns);
+
+/* ---- arbiter_stats.c ------------------------------------------------------------------------ */
+
+void arbiter_histogram_add(struct arbiter_histogram *h, uint64_t ns);
+void arbiter_note(struct arbiter *a, uint64_t now_ns, enum arbiter_event_kind kind,
+                  const struct arbiter_vgpu *v, uint64_t value);
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/daemon/arbiter_set.h"
+
+#include "mediator/base/log.h"
+#include "mediator/base/util.h"
+#include "mediator/daemon/error_text.h"
+
+#include <string.h>
+
+/* Hardware does not preempt: who stays longer than that keeps all others off. On the CPU it does
+ * not, and a long frame may just be slow. */
+#define RESET_AFTER_DRAIN_NS UINT64_C(2000000000)
+#define RESET_AFTER_CPU_NS UINT64_C(30000000000)
+
+struct arbiter_set {
+    const struct config *config; /* borrowed */
+    struct arbiter_set_entry *first;
+};
+
+int arbiter_set_create(const struct config *config, struct arbiter_set **ret)
+{
+    struct arbiter_set *set = calloc(1, sizeof(*set));
+
+    if (!set)
+        return -ENOMEM;
+    set->config = config;
+    *ret = set;
+    return 0;
+}
+
+void arbiter_set_destroy(struct arbiter_set *set)
+{
+    if (!set)
+        return;
+    for (struct arbiter_set_entry *e = set->first, *next; e; e = next) {
+        next = (struct arbiter_set_entry *)e->next;
+        arbiter_destroy(e->arbiter);
+        free(e->gpu);
+        free(e);
+    }
+    free(set);
+}
+
+/* "none": a backend that draws nothing, on the CPU as well. */
+static enum arbiter_preempt preempt_of(const struct config *c, const char *gpu)
+{
+    if (c->preempt >= 0)
+        return (enum arbiter_preempt)c->preempt;
+    bool cpu = !strcmp(gpu, "software") || !strcmp(gpu, "none");
+    return cpu ? ARBITER_PREEMPT_CPU : ARBITER_PREEMPT_DRAIN;
+}
+
+static int new_entry(const struct config *c, const char *gpu, struct arbiter_set_entry **ret)
+{
+    struct arbiter_set_entry *e = calloc(1, sizeof(*e));
+    enum arbiter_preempt preempt = preempt_of(c, gpu);
+    uint64_t reset_ns =
+        preempt == ARBITER_PREEMPT_DRAIN ? RESET_AFTER_DRAIN_NS : RESET_AFTER_CPU_NS;
+    const struct arbiter_config config = {
+        .gpu = gpu,
+        .policy = c->policy,
+        .preempt = preempt,
+        .parallelism = c->parallelism,
+        .reset_after_ns = c->reset_after_ns == UINT64_MAX ? reset_ns : c->reset_after_ns,
+    };
+
+    if (!e)
+        return -ENOMEM;
+    e->gpu = strdup(gpu);
+    int r = e->gpu ? arbiter_create(&config, &e->arbiter) : -ENOMEM;
+    if (r < 0) {
+        free(e->gpu);
+        free(e);
+        return r;
+    }
+    log_info("GPU %s: shared by policy %s, slices end by %s", gpu, sched_policy_name(c->policy),
+             preempt == ARBITER_PREEMPT_CPU ? "taking the CPU away" : "draining");
+    *ret = e;
+    return 0;
+}
+
+static int find(struct arbiter_set *set, const char *gpu, struct arbiter **ret)
+{
+    struct arbiter_set_entry **link = &set->first;
+
+    while (*link && strcmp((*link)->gpu, gpu) != 0)
+        link = (struct arbiter_set_entry **)&(*link)->next;
+    int r = *link ? 0 : new_entry(set->config, gpu, link);
+    if (r == 0)
+        *ret = (*link)->arbiter;
+    return r;
+}
+
+int arbiter_set_explain(struct arbiter *a, int r, const struct sched_knobs *knobs, const char *name,
+                        char **ret_error)
+{
+    switch (r) {
+    case -ENOSPC:
+        return error_text(ret_error, r,
+                          "vGPU '%s': a reservation of %g%% is more than its GPU has left: "
+                          "%g%% are reserved, and at most %g%% can be; lower it or another one's",
+                          name, knobs->reservation_ppm / (double)SCHED_PERCENT,
+                          arbiter_reserved_ppm(a) / (double)SCHED_PERCENT,
+                          SCHED_RESERVATION_MAX_PPM / (double)SCHED_PERCENT);
+    case -EBUSY:
+        return error_text(ret_error, r,
+                          "vGPU '%s': its GPU has policy exclusive and belongs to another vGPU",
+                          name);
+    case -EINVAL:
+        return error_text(ret_error, r, "vGPU '%s': its cap is below its reservation", name);
+    default:
+        return error_text(ret_error, r, "vGPU '%s': %s", name, strerror(-r));
+    }
+}
+
+int arbiter_set_add(struct arbiter_set *set, const char *gpu, const char *name,
+                    const struct sched_knobs *knobs, struct arbiter_vgpu **ret, char **ret_error)
+{
+    struct arbiter *arbiter;
+    int r = find(set, gpu, &arbiter);
+
+    if (r < 0)
+        return error_text(ret_error, r, "GPU %s can't be shared: %s", gpu, strerror(-r));
+    r = arbiter_add(arbiter, name, knobs, ret);
+    return r < 0 ? arbiter_set_explain(arbiter, r, knobs, name, ret_error) : 0;
+}
+
+const struct arbiter_set_entry *arbiter_set_first(const struct arbiter_set *set)
+{
+    return set->first;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The arbiters of all GPUs in use, each made when the first vGPU comes to its GPU. Used by the
+ * mediator and its vGPUs.
+ */
+#ifndef ALIQUOT_DAEMON_ARBITER_SET_H
+#define ALIQUOT_DAEMON_ARBITER_SET_H
+
+#include "mediator/daemon/arbiter.h"
+#include "mediator/daemon/config.h"
+
+struct arbiter_set;
+
+struct arbiter_set_entry {
+    char *gpu;               /* id; owned */
+    struct arbiter *arbiter; /* owned */
+    const struct arbiter_set_entry *next;
+};
+
+/* config is borrowed for the set's life. -ENOMEM or 0. */
+int arbiter_set_create(const struct config *config, struct arbiter_set **ret);
+/* All vGPUs must have been removed. */
+void arbiter_set_destroy(struct arbiter_set *set);
+
+/* Admits a vGPU to the GPU with this id. On failure *ret_error (the caller frees it) is a sentence
+ * that says what stands in the way. */
+int arbiter_set_add(struct arbiter_set *set, const char *gpu, const char *name,
+                    const struct sched_knobs *knobs, struct arbiter_vgpu **ret, char **ret_error);
+/* Why a change or an admission with these knobs was refused with r, for people; returns r. */
+int arbiter_set_explain(struct arbiter *a, int r, const struct sched_knobs *knobs, const char *name,
+                        char **ret_error);
+
+/* In the order of their making; NULL at the end. */
+const struct arbiter_set_entry *arbiter_set_first(const struct arbiter_set *set);
+
+#endif

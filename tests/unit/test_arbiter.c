@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The arbiter with its real thread; the test is the renderers.
+ */
+#include "mediator/base/util.h"
+#include "mediator/daemon/arbiter.h"
+#include "protocol/lease_wait.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#define TIMEOUT_MS 20000
+
+struct part {
+    struct arbiter_vgpu *vgpu;
+    struct arbiter_fds fds;
+    const struct lease_grant_page *grant;
+    struct lease_ack_page *ack;
+    struct lease_participant lease;
+    uint64_t entered_ns;
+    bool waiting;
+    pid_t pid; /* of a child that stands for the renderer; 0 = none */
+};
+
+static struct arbiter *arbiter;
+static struct part a, b;
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static void open_arbiter(enum arbiter_preempt preempt, enum sched_policy policy,
+                         uint64_t reset_after_ns)
+{
+    const struct arbiter_config config = {.gpu = "test",
+                                          .policy = policy,
+                                          .preempt = preempt,
+                                          .parallelism = 1,
+                                          .reset_after_ns = reset_after_ns};
+    assert_int_equal(arbiter_create(&config, &arbiter), 0);
+}
+
+static void attach(struct part *p)
+{
+    assert_int_equal(arbiter_attach(p->vgpu, &p->fds), 0);
+    assert_int_equal(lease_grant_page_map(p->fds.grant, &p->grant), 0);
+    assert_int_equal(lease_ack_page_map(p->fds.ack, &p->ack), 0);
+    assert_int_equal(lease_attach(&p->lease, p->grant, p->ack, LEASE_SLOT_GL), 0);
+}
+
+static void join(struct part *p, const char *name)
+{
+    *p = (struct part){0};
+    assert_int_equal(arbiter_add(arbiter, name, &SCHED_KNOBS_DEFAULT, &p->vgpu), 0);
+    attach(p);
+}
+
+/* The renderer is gone: nothing of it is left, whatever it was doing. */
+static void detach(struct part *p)
+{
+    arbiter_detach(p->vgpu);
+    lease_page_unmap(TAKE_PTR(p->grant));
+    lease_page_unmap(TAKE_PTR(p->ack));
+    p->waiting = false;
+}
+
+static void leave(struct part *p)
+{
+    if (!p->vgpu)
+        return;
+    detach(p);
+    arbiter_remove(TAKE_PTR(p->vgpu));
+}
+
+static int tear_down(void **state)
+{
+    leave(&a);
+    leave(&b);
+    arbiter_destroy(TAKE_PTR(arbiter));
+    return 0;
+}
+
+/* ---- what renderers do ---------------------------------------------------------------------- */
+
+static bool try_to_enter(struct part *p)
+{
+    uint32_t duties = 0;
+    enum lease_verdict verdict = lease_enter(&p->lease, 0, &duties);
+
+    lease_do(&p->lease, p->fds.doorbell, duties);
+    if (verdict != LEASE_OPEN)
+        return false;
+    p->entered_ns = now_ns();
+    lease_note_start(&p->lease, p->entered_ns);
+    if (p->waiting) {
+        p->waiting = false;
+        lease_wait_end(&p->lease, LEASE_BY_EVENT, false, &duties);
+    }
+    return true;
+}
+
+/* Asks for the GPU; true if it has it already. */
+static bool ask(struct part *p)
+{
+    uint32_t duties = 0;
+
+    if (try_to_enter(p))
+        return true;
+    p->waiting = lease_wait_begin(&p->lease, LEASE_BY_EVENT, &duties) != LEASE_LOST;
+    lease_do(&p->lease, p->fds.doorbell, duties);
+    return false;
+}
+
+static void enter(struct part *p)
+{
+    if (ask(p))
+        return;
+    do {
+        struct pollfd wake = {.fd = p->fds.wake, .events = POLLIN};
+        eventfd_t count;
+        assert_int_equal(poll(&wake, 1, TIMEOUT_MS), 1);
+        assert_int_equal(eventfd_read(p->fds.wake, &count), 0);
+    } while (!try_to_enter(p));
+}
+
+static void end(struct part *p, bool idle)
+{
+    lease_release(&p->lease, p->fds.doorbell, 0, p->entered_ns, now_ns(), idle);
+}
+
+static enum lease_state state_of(const struct part *p)
+{
+    return LEASE_STATE(lease_word(&p->lease));
+}
+
+static void wait_for_state(const struct part *p, enum lease_state state)
+{
+    uint64_t deadline = now_ns() + TIMEOUT_MS * UINT64_C(1000000);
+    while (state_of(p) != state) {
+        assert_true(now_ns() < deadline);
+        sched_yield();
+    }
+}
+
+static struct arbiter_stats stats(const struct part *p)
+{
+    struct arbiter_stats s;
+    arbiter_read_stats(p->vgpu, &s);
+    return s;
+}
+
+/* ---- who has the GPU ------------------------------------------------------------------------ */
+
+static void test_alone(void **state)
+{
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    assert_int_equal(state_of(&a), LEASE_IDLE);
+    enter(&a);
+    end(&a, true);
+    struct arbiter_stats s = stats(&a);
+    assert_int_equal(s.submits, 1);
+    assert_int_equal(s.completions, 1);
+    assert_true(s.busy_ns > 0);
+    assert_int_equal(s.wait.count, 1);
+    assert_int_equal(s.faults, 0);
+}
+
+static void test_drained_before_the_next(void **state)
+{
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    enter(&a);
+    assert_false(ask(&b));
+    wait_for_state(&a, LEASE_YIELDING);
+    assert_false(ask(&a)); /* no more work */
+    assert_int_equal(state_of(&b), LEASE_IDLE);
+    end(&a, false);
+    wait_for_state(&b, LEASE_GRANTED);
+    assert_true(try_to_enter(&b));
+    wait_for_state(&b, LEASE_YIELDING); /* a asks again */
+    end(&b, true);
+    wait_for_state(&a, LEASE_GRANTED);
+    assert_true(try_to_enter(&a));
+    end(&a, true);
+    assert_true(stats(&a).sched.gpu_ns > 0);
+    assert_true(stats(&a).sched.waiting_ns > 0);
+}
+
+static void test_preempted_at_once(void **state)
+{
+    open_arbiter(ARBITER_PREEMPT_CPU, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    enter(&a);
+    enter(&b); /* although a's work has not ended */
+    /* Its work waits for the processor; it gets its next slice without asking. */
+    wait_for_state(&a, LEASE_GRANTED);
+    end(&b, true);
+    end(&a, true);
+}
+
+static void test_taken_from_who_does_not_use_it(void **state)
+{
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    for (unsigned i = 0; i < 20; i++) {
+        enter(&a);
+        end(&a, true);
+        enter(&b); /* no doorbell of a's is needed: it was idle before b came */
+        end(&b, true);
+    }
+    assert_int_equal(stats(&a).completions, 20);
+    assert_int_equal(stats(&b).completions, 20);
+}
+
+static void test_exclusive(void **state)
+{
+    struct arbiter_vgpu *other;
+
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_EXCLUSIVE, 0);
+    join(&a, "a");
+    assert_int_equal(arbiter_add(arbiter, "b", &SCHED_KNOBS_DEFAULT, &other), -EBUSY);
+    enter(&a);
+    assert_true(lease_word(&a.lease) & LEASE_UNGATED);
+    end(&a, true);
+    assert_int_equal(state_of(&a), LEASE_GRANTED);
+}
+
+/* ---- renderers that end --------------------------------------------------------------------- */
+
+static void test_gone_while_granted(void **state)
+{
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    enter(&a);
+    assert_false(ask(&b));
+    detach(&a);
+    wait_for_state(&b, LEASE_GRANTED);
+    assert_true(try_to_enter(&b));
+    end(&b, true);
+    /* The next renderer of the same vGPU begins with nothing. */
+    attach(&a);
+    enter(&a);
+    end(&a, true);
+    assert_int_equal(stats(&a).submits, 2);
+}
+
+static void test_gone_while_yielding(void **state)
+{
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    enter(&a);
+    assert_false(ask(&b));
+    wait_for_state(&a, LEASE_YIELDING);
+    detach(&a);
+    wait_for_state(&b, LEASE_GRANTED);
+    assert_true(try_to_enter(&b));
+    end(&b, true);
+}
+
+static void test_gone_while_waiting(void **state)
+{
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    enter(&a);
+    assert_false(ask(&b));
+    detach(&b);
+    end(&a, true);
+    for (unsigned i = 0; i < 20; i++) { /* nobody else waits for it */
+        enter(&a);
+        end(&a, true);
+    }
+}
+
+static void start_child(struct part *p)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        for (;;)
+            pause();
+    _cleanup_close_ int pidfd = pidfd_open(pid, 0);
+    assert_true(pidfd >= 0);
+    assert_int_equal(arbiter_set_process(p->vgpu, pidfd, pid), 0);
+    p->pid = pid;
+}
+
+static void assert_killed(const struct part *p)
+{
+    int status;
+    assert_int_equal(waitpid(p->pid, &status, 0), p->pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void test_a_page_that_lies(void **state)
+{
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    start_child(&a);
+    enter(&a);
+    a.ack->slots[LEASE_SLOT_GL].completions = 1000; /* of one submission */
+    assert_false(ask(&b));
+    assert_killed(&a);
+    detach(&a); /* as the daemon does then */
+    wait_for_state(&b, LEASE_GRANTED);
+    assert_true(try_to_enter(&b));
+    end(&b, true);
+    assert_int_equal(stats(&a).faults, 1);
+}
+
+static void test_holds_the_gpu_for_ever(void **state)
+{
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 100000000);
+    join(&a, "a");
+    join(&b, "b");
+    start_child(&a);
+    enter(&a);
+    assert_false(ask(&b));
+    assert_killed(&a);
+    detach(&a);
+    wait_for_state(&b, LEASE_GRANTED);
+    assert_true(try_to_enter(&b));
+    end(&b, true);
+    assert_int_equal(stats(&a).resets, 1);
+}
+
+/* ---- knobs and what is seen ----------------------------------------------------------------- */
+
+static void test_admission(void **state)
+{
+    struct sched_knobs knobs = SCHED_KNOBS_DEFAULT;
+    struct arbiter_vgpu *other;
+
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    knobs.reservation_ppm = 60 * SCHED_PERCENT;
+    assert_int_equal(arbiter_set_knobs(a.vgpu, &knobs), 0);
+    assert_int_equal(arbiter_reserved_ppm(arbiter), 60 * SCHED_PERCENT);
+    assert_int_equal(arbiter_add(arbiter, "b", &knobs, &other), -ENOSPC);
+    knobs.reservation_ppm = 35 * SCHED_PERCENT;
+    assert_int_equal(arbiter_add(arbiter, "b", &knobs, &other), 0);
+    knobs.weight = 0;
+    assert_int_equal(arbiter_set_knobs(other, &knobs), -ERANGE);
+    arbiter_remove(other);
+    assert_int_equal(arbiter_reserved_ppm(arbiter), 60 * SCHED_PERCENT);
+}
+
+static void test_events(void **state)
+{
+    static const enum arbiter_event_kind expected[] = {ARBITER_EVENT_WAIT,    ARBITER_EVENT_GRANT,
+                                                       ARBITER_EVENT_WAIT,    ARBITER_EVENT_YIELD,
+                                                       ARBITER_EVENT_RELEASE, ARBITER_EVENT_GRANT};
+    struct arbiter_event events[ARRAY_SIZE(expected)];
+    uint64_t cursor = 0, lost;
+
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    enter(&a);
+    assert_false(ask(&b));
+    wait_for_state(&a, LEASE_YIELDING);
+    end(&a, true);
+    wait_for_state(&b, LEASE_GRANTED);
+    /* A slice that nobody contests may have been renewed in between. */
+    size_t n = 0, got = 0;
+    struct arbiter_event event;
+    uint64_t last_ns = 0;
+    while (n < ARRAY_SIZE(expected) &&
+           (got = arbiter_read_events(arbiter, &cursor, &event, 1, &lost)) == 1) {
+        assert_int_equal(lost, 0);
+        assert_true(event.time_ns >= last_ns);
+        last_ns = event.time_ns;
+        if (event.kind != expected[n]) {
+            assert_int_equal(event.kind, ARBITER_EVENT_GRANT);
+            assert_int_equal(event.vgpu, arbiter_vgpu_number(a.vgpu));
+            continue;
+        }
+        events[n++] = event;
+    }
+    assert_int_equal(n, ARRAY_SIZE(expected));
+    assert_int_equal(events[0].vgpu, arbiter_vgpu_number(a.vgpu));
+    assert_int_equal(events[5].vgpu, arbiter_vgpu_number(b.vgpu));
+    assert_int_not_equal(arbiter_vgpu_number(a.vgpu), arbiter_vgpu_number(b.vgpu));
+    assert_true(try_to_enter(&b));
+    end(&b, true);
+}
+
+static void test_totals(void **state)
+{
+    struct arbiter_totals totals;
+
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    for (unsigned i = 0; i < 10; i++) {
+        enter(&a);
+        end(&a, true);
+        enter(&b);
+        end(&b, true);
+    }
+    arbiter_read_totals(arbiter, &totals);
+    assert_int_equal(totals.vgpus, 2);
+    assert_int_equal(totals.policy, SCHED_POLICY_FAIR);
+    assert_true(totals.grants >= 20);
+    assert_true(totals.busy_ns == stats(&a).busy_ns + stats(&b).busy_ns);
+    assert_true(totals.busy_ns <= totals.elapsed_ns);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_teardown(name, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_alone),
+        TEST(test_drained_before_the_next),
+        TEST(test_preempted_at_once),
+        TEST(test_taken_from_who_does_not_use_it),
+        TEST(test_exclusive),
+        TEST(test_gone_while_granted),
+        TEST(test_gone_while_yielding),
+        TEST(test_gone_while_waiting),
+        TEST(test_a_page_that_lies),
+        TEST(test_holds_the_gpu_for_ever),
+        TEST(test_admission),
+        TEST(test_events),
+        TEST(test_totals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/daemon/cpu_class.h"
+
+#include "mediator/base/util.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+static void *sleep_on(void *arg)
+{
+    pause();
+    return NULL;
+}
+
+/* A child with two threads; tells the id of the second one. */
+static pid_t start(int *ret_pipe)
+{
+    int pipe_fds[2];
+
+    assert_int_equal(pipe(pipe_fds), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, sleep_on, NULL) != 0 || write(pipe_fds[1], "", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    close(pipe_fds[1]);
+    char byte;
+    assert_int_equal(read(pipe_fds[0], &byte, 1), 1);
+    *ret_pipe = pipe_fds[0];
+    return pid;
+}
+
+static void stop(pid_t pid, int pipe_fd)
+{
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    close(pipe_fd);
+}
+
+static unsigned threads_of_class(pid_t pid, int class)
+{
+    unsigned n = 0;
+    /* Numbers of threads that a process makes follow its own, with gaps in a busy system. */
+    for (pid_t tid = pid; tid < pid + 1000; tid++) {
+        char path[64];
+        snprintf(path, sizeof(path), "/proc/%d/task/%d", pid, tid);
+        if (access(path, F_OK) == 0 && sched_getscheduler(tid) == class)
+            n++;
+    }
+    return n;
+}
+
+static void test_all_threads_and_back(void **state)
+{
+    int pipe_fd;
+    pid_t pid = start(&pipe_fd);
+    unsigned threads = threads_of_class(pid, SCHED_OTHER);
+
+    assert_true(threads >= 2);
+    assert_int_equal(cpu_class_set_idle(pid, true), 0);
+    assert_int_equal(threads_of_class(pid, SCHED_IDLE), threads);
+    assert_int_equal(cpu_class_set_idle(pid, true), 0);
+    assert_int_equal(cpu_class_set_idle(pid, false), 0);
+    assert_int_equal(threads_of_class(pid, SCHED_OTHER), threads);
+    stop(pid, pipe_fd);
+}
+
+static void test_other_classes_are_left_alone(void **state)
+{
+    const struct sched_param param = {0};
+    int pipe_fd;
+    pid_t pid = start(&pipe_fd);
+
+    assert_int_equal(sched_setscheduler(pid, SCHED_BATCH, &param), 0);
+    assert_int_equal(cpu_class_set_idle(pid, true), 0);
+    assert_int_equal(sched_getscheduler(pid), SCHED_BATCH);
+    stop(pid, pipe_fd);
+}
+
+static void test_nobody(void **state)
+{
+    assert_int_equal(cpu_class_set_idle(0x7fffffff, true), -ENOENT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_threads_and_back),
+        cmocka_unit_test(test_other_classes_are_left_alone),
+        cmocka_unit_test(test_nobody),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
