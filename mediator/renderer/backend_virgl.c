@@ -281,6 +281,12 @@ static int fence(struct backend *b, bool per_context, uint32_t ctx_id, uint32_t 
     return virgl_fences_create(&v->fences, ctx_id, ring_idx, fence_id);
 }
 
+void virgl_check_queries(struct virgl *v)
+{
+    virgl_renderer_poll();
+    v->current = VIRGL_CURRENT_UNKNOWN;
+}
+
 static int finish(struct backend *b, unsigned timeout_us)
 {
     struct virgl *v = virgl_from_backend(b);
@@ -296,6 +302,7 @@ static int finish(struct backend *b, unsigned timeout_us)
     if (!virgl_fences_wait_current(timeout_us))
         return 0;
     note_covered(v, current);
+    virgl_check_queries(v);
     return 1;
 }
 
@@ -306,10 +313,7 @@ static int event_fd(struct backend *b)
 
 static void dispatch(struct backend *b)
 {
-    struct virgl *v = virgl_from_backend(b);
-
-    virgl_renderer_poll();
-    v->current = VIRGL_CURRENT_UNKNOWN;
+    virgl_check_queries(virgl_from_backend(b));
 }
 
 /* ---- capsets --------------------------------------------------------------------------------- */

@@ -63,6 +63,10 @@ void virgl_use_own_context(struct virgl *v);
 /* Notes that a context (0 = own) is current, and was given work that a fence has to cover. */
 void virgl_note_work(struct virgl *v, uint32_t ctx_id);
 
+/* Has virglrenderer write the results of queries that were not known when they were asked for, but
+ * are now. It does so by itself before it reports a fence, and at no other time. */
+void virgl_check_queries(struct virgl *v);
+
 int virgl_resource_create(struct backend *b, const struct backend_resource_args *args);
 void virgl_resource_destroy(struct backend *b, uint32_t resource_id);
 void virgl_resource_destroy_all(struct virgl *v);

@@ -200,6 +200,10 @@ static int transfer(struct backend *b, const struct backend_transfer *t, bool to
                                               t->layer_stride, &box, t->offset, NULL, 0);
         virgl_note_work(v, t->ctx_id);
     } else {
+        /* What is read is a query's result: a client whose result was late asks like this, again
+         * and again, with nothing that a fence is due for. */
+        if (res->plain)
+            virgl_check_queries(v);
         r = virgl_renderer_transfer_read_iov(t->resource_id, t->ctx_id, t->level, t->stride,
                                              t->layer_stride, &box, t->offset, NULL, 0);
         /* No new work for a fence: the pixels are there when the call returns. */

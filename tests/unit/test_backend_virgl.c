@@ -6,6 +6,7 @@
 #include "virgl_fixture.h"
 
 #include "mediator/base/util.h"
+#include "mediator/renderer/virgl_fence.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -283,6 +284,21 @@ static void test_context_switch(void **state)
     assert_int_equal(pixel[1], 255);
 }
 
+/* Submits work and, behind it, a query whose result goes to result. */
+static void submit_query(struct virgl_fixture *f, struct iovec *result)
+{
+    struct virgl_stream s = {0};
+
+    assert_int_equal(f->ops->ctx_create(f->b, 1, 2, "", 0), 0);
+    virgl_create_big(f, 1);
+    assert_int_equal(virgl_create_query_buffer(f, 200, result), 0);
+    assert_int_equal(f->ops->ctx_attach(f->b, 1, 200), 0);
+    virgl_put_heavy_work(&s);
+    virgl_put_timestamp(&s, 1, 200);
+    memset(result->iov_base, 0, result->iov_len);
+    assert_int_equal(virgl_submit(f, 1, &s), 0);
+}
+
 /* A fence is reported after the GPU has done the work, and the queries before it are written then:
  * the timestamp taken after the work exists. */
 static void test_fence_waits_for_gpu(void **state)
@@ -290,18 +306,37 @@ static void test_fence_waits_for_gpu(void **state)
     struct virgl_fixture *f = *state;
     static uint32_t result[8];
     static struct iovec iov = {result, sizeof(result)};
-    struct virgl_stream s = {0};
 
-    assert_int_equal(f->ops->ctx_create(f->b, 1, 2, "", 0), 0);
-    virgl_create_big(f, 1);
-    assert_int_equal(virgl_create_query_buffer(f, 200, &iov), 0);
-    assert_int_equal(f->ops->ctx_attach(f->b, 1, 200), 0);
-    virgl_put_heavy_work(&s);
-    virgl_put_timestamp(&s, 1, 200);
-    memset(result, 0, sizeof(result));
-    assert_int_equal(virgl_submit(f, 1, &s), 0);
+    submit_query(f, &iov);
     assert_int_equal(f->ops->fence(f->b, false, 0, 0, 1), 0);
     virgl_wait_fence(f, 0, 0, 1);
+    assert_int_equal(result[0], QUERY_DONE);
+}
+
+/* The short way to wait tells no less than a fence. */
+static void test_finish_writes_queries(void **state)
+{
+    struct virgl_fixture *f = *state;
+    static uint32_t result[8];
+    static struct iovec iov = {result, sizeof(result)};
+
+    submit_query(f, &iov);
+    assert_true(f->ops->finish(f->b, 60 * 1000 * 1000));
+    assert_int_equal(result[0], QUERY_DONE);
+}
+
+/* Nor does a client wait for ever that reads a late result again and again. */
+static void test_transfer_writes_queries(void **state)
+{
+    struct virgl_fixture *f = *state;
+    static uint32_t result[8];
+    static struct iovec iov = {result, sizeof(result)};
+    const struct backend_transfer t = {.resource_id = 200, .ctx_id = 1, .box = {0, 0, 0, 32, 1, 1}};
+
+    submit_query(f, &iov);
+    assert_int_equal(result[0], 0);
+    assert_true(virgl_fences_wait_current(60 * 1000 * 1000));
+    assert_int_equal(f->ops->transfer_from_host(f->b, &t), 0);
     assert_int_equal(result[0], QUERY_DONE);
 }
 
@@ -549,6 +584,8 @@ int main(void)
         VIRGL_TEST(context_switch),
         VIRGL_TEST(backing_after_destroy),
         VIRGL_TEST(fence_waits_for_gpu),
+        VIRGL_TEST(finish_writes_queries),
+        VIRGL_TEST(transfer_writes_queries),
         VIRGL_TEST(fence_covers_all_contexts),
         VIRGL_TEST(fence_outlives_context),
         VIRGL_TEST(reset_forgets),
