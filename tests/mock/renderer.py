@@ -94,7 +94,7 @@ def main():
     parser.add_argument('--verbose', action='store_true')
     for name in ('name', 'backend', 'gpu', 'size', 'scanout-by', 'max-memory'):
         parser.add_argument('--' + name)
-    for name in ('scanouts', 'broker-fd', 'stats-fd'):
+    for name in ('scanouts', 'broker-fd', 'stats-fd', 'lease-fd'):
         parser.add_argument('--' + name, type=int)
     args = parser.parse_args()
     if args.probe:
