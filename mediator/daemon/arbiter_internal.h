@@ -52,12 +52,12 @@ struct arbiter_vgpu {
     uint64_t accounted_ns;      /* up to when its use is charged, while not PLACE_OUT */
     uint64_t accounted_busy_ns; /* of ack.busy_ns */
     uint64_t ahead_ns;          /* accounted of what is in flight, before its end was reported */
-    uint64_t idle_credit_ns;    /* time without work while it held the GPU that is not charged yet */
-    uint64_t handoff_from_ns;   /* the GPU was free since then when its slice began; 0 = known */
-    bool used;                  /* the GPU, in this slice */
-    uint64_t stuck_ns;          /* held without a completion */
-    uint64_t idle_from_ns;      /* has had no work since, inside its slice or after it; 0 = has */
-    uint64_t think_ns;          /* what it takes from the end of its work to more of it, smoothed */
+    uint64_t idle_credit_ns;  /* time without work while it held the GPU that is not charged yet */
+    uint64_t handoff_from_ns; /* the GPU was free since then when its slice began; 0 = known */
+    bool used;                /* the GPU, in this slice */
+    uint64_t stuck_ns;        /* held without a completion */
+    uint64_t idle_from_ns;    /* has had no work since, inside its slice or after it; 0 = has */
+    uint64_t think_ns;        /* what it takes from the end of its work to more of it, smoothed */
 
     /* Of all its renderers before this one. */
     struct {

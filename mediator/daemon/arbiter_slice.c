@@ -30,8 +30,9 @@
 #define ANTICIPATE_MAX_NS 4000000
 #define ANTICIPATE_MIN_NS 200000
 #define THINK_FIRST_NS 500000
-/* The gaps between frames are not charged as far as they are short beside the frames, so that shares
- * are those of time that was used; what is longer than that part is, since it keeps others off. */
+/* The gaps between frames are not charged as far as they are short beside the frames, so that
+ * shares are those of time that was used; what is longer than that part is, since it keeps others
+ * off. */
 #define IDLE_FREE_PART 8
 #define IDLE_CREDIT_MAX_NS 2000000
 
@@ -387,12 +388,11 @@ static uint64_t tell_contended(struct arbiter *a, uint64_t now_ns)
 
     a->contended = sched_contended(&a->sched);
     for (struct arbiter_vgpu *v = a->vgpus; v; v = v->next) {
-        if (v->place != PLACE_IN)
+        if (v->place != PLACE_IN || v->killed) /* the killed leave when they are gone */
             continue;
-        if (!v->killed)
-            lease_set_contended(&v->lease, a->contended);
+        lease_set_contended(&v->lease, a->contended);
         next_ns = MIN(next_ns, sched_slice_end_ns(&v->entity));
-        if (!a->contended || v->killed)
+        if (!a->contended)
             continue;
         if (v->idle_from_ns != 0)
             next_ns = MIN(next_ns, kept_until_ns(v));

@@ -74,7 +74,7 @@ struct fixture {
     uint8_t submitted[64];
     size_t submitted_bytes;
     struct gate *gate; /* borrowed, NULL = none; taken up by fixture_make_device() */
-    bool by_copy; /* taken up by fixture_make_device() */
+    bool by_copy;      /* taken up by fixture_make_device() */
     bool has_dmabuf;
 
     struct gpu_display display;

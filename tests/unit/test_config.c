@@ -199,6 +199,51 @@ static void test_file(void **state)
     config_destroy(&c);
 }
 
+static void test_time(void **state)
+{
+    static const char text[] = "[aliquot]\n"
+                               "policy = fixed\n"
+                               "preempt = drain\n"
+                               "parallelism = 2\n"
+                               "reset-after = 500ms\n"
+                               "weight = 50\n"
+                               "cap = 60%\n"
+                               "[vgpu a]\n"
+                               "weight = 300\n"
+                               "reservation = 12.5%\n"
+                               "slice = 2ms\n"
+                               "[vgpu b]\n";
+    struct config c;
+    char *error;
+    config_init(&c);
+    assert_int_equal(load(&c, text, &error), 0);
+    assert_int_equal(config_finish(&c, &error), 0);
+    assert_int_equal(c.policy, SCHED_POLICY_FIXED);
+    assert_int_equal(c.preempt, ARBITER_PREEMPT_DRAIN);
+    assert_int_equal(c.parallelism, 2);
+    assert_int_equal(c.reset_after_ns, 500000000);
+    const struct sched_knobs *a = &config_find_vgpu(&c, "a")->knobs;
+    assert_int_equal(a->weight, 300);
+    assert_int_equal(a->reservation_ppm, 125000);
+    assert_int_equal(a->cap_ppm, 600000);
+    assert_int_equal(a->slice_ns, 2000000);
+    const struct sched_knobs *b = &config_find_vgpu(&c, "b")->knobs;
+    assert_int_equal(b->weight, 50);
+    assert_int_equal(b->reservation_ppm, 0);
+    assert_int_equal(b->slice_ns, 4000000);
+    assert_int_equal(c.defaults.knobs.weight, 50);
+    config_destroy(&c);
+
+    config_init(&c); /* nothing said */
+    assert_int_equal(config_finish(&c, &error), 0);
+    assert_int_equal(c.policy, SCHED_POLICY_FAIR);
+    assert_int_equal(c.preempt, -1);
+    assert_int_equal(c.parallelism, 1);
+    assert_int_equal(c.defaults.knobs.weight, 100);
+    assert_int_equal(c.defaults.knobs.cap_ppm, SCHED_PPM);
+    config_destroy(&c);
+}
+
 static void test_file_mistakes(void **state)
 {
     char long_line[600] = "[aliquot]\nsocket-dir = ";
@@ -219,6 +264,17 @@ static void test_file_mistakes(void **state)
         {"[vgpu aliquot]\n", "/c:1: the name 'aliquot' is kept"},
         {"[vgpu a]\nsize = 1x1\n", "/c:2: '1x1' is out of range for size; allowed: "},
         {"[aliquot]\nsocket-dir =\n", "/c:2: '' is no value for socket-dir"},
+        {"[vgpu a]\nweight = 0\n", "/c:2: '0' is out of range for weight; allowed: 1 to 10000"},
+        {"[vgpu a]\nweight = heavy\n", "/c:2: 'heavy' is no value for weight"},
+        {"[vgpu a]\nreservation = 96%\n", "/c:2: '96%' is out of range for reservation"},
+        {"[vgpu a]\ncap = 0.5%\n", "/c:2: '0.5%' is out of range for cap"},
+        {"[vgpu a]\nslice = 4\n", "/c:2: '4' is no value for slice"},
+        {"[vgpu a]\nslice = 31ms\n", "/c:2: '31ms' is out of range for slice"},
+        {"[vgpu a]\npolicy = fair\n", "/c:2: unknown key 'policy' in [vgpu NAME]"},
+        {"[aliquot]\npolicy = best\n", "/c:2: 'best' is no value for policy; allowed: fair"},
+        {"[aliquot]\npreempt = no\n", "/c:2: 'no' is no value for preempt"},
+        {"[aliquot]\nparallelism = 65\n", "/c:2: '65' is out of range for parallelism"},
+        {"[aliquot]\nreset-after = 1ms\n", "/c:2: '1ms' is out of range for reset-after"},
         {"[aliquot]\nallow-groups = root nonesuch\n", "/c:2: 'root nonesuch' for allow-groups: no"},
         {long_line, "/c:2: a line of more than"},
     };
@@ -272,11 +328,17 @@ int main(void)
 {
     setenv("XDG_RUNTIME_DIR", "/nowhere", 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unsigned),       cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_size),           cmocka_unit_test(test_bool_and_mode),
-        cmocka_unit_test(test_users),          cmocka_unit_test(test_names),
-        cmocka_unit_test(test_file),           cmocka_unit_test(test_file_mistakes),
-        cmocka_unit_test(test_too_many_vgpus), cmocka_unit_test(test_command_line_keys),
+        cmocka_unit_test(test_unsigned),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_size),
+        cmocka_unit_test(test_bool_and_mode),
+        cmocka_unit_test(test_users),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_file),
+        cmocka_unit_test(test_file_mistakes),
+        cmocka_unit_test(test_time),
+        cmocka_unit_test(test_too_many_vgpus),
+        cmocka_unit_test(test_command_line_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
