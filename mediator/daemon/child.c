@@ -78,7 +78,9 @@ int child_spawn(const struct child_args *args, int *ret_pidfd, pid_t *ret_pid)
 {
     if (args->n_fds > CHILD_FDS_MAX)
         return -EINVAL;
-    int high[CHILD_FDS_MAX + 1] = {-1, -1, -1, -1, -1};
+    int high[CHILD_FDS_MAX + 1];
+    for (size_t i = 0; i < ARRAY_SIZE(high); i++)
+        high[i] = -1;
     posix_spawnattr_t attr;
     posix_spawn_file_actions_t actions;
     int r = posix_spawnattr_init(&attr);

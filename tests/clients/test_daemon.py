@@ -214,7 +214,7 @@ def test_connection_is_handed_on_unread(tmp_path):
         with daemon.connect('desk') as connection:
             assert echo(connection, b'first bytes')
             # stdio, the broker's socket, the counters; SERVE still waits in the socket
-            assert 'fds [0, 1, 2, 3, 4]' in daemon.vgpus()['desk']['gl']
+            assert 'fds [0, 1, 2, 3, 4, 5, 6, 7, 8]' in daemon.vgpus()['desk']['gl']
 
 
 def test_second_connection_is_closed(tmp_path):
@@ -285,6 +285,18 @@ def test_a_hundred_connections_leave_nothing(tmp_path):
         assert 'refused' not in daemon.log.text()
         if not sanitized():  # which keep freed memory for a while
             assert daemon.rss_kib() <= rss + 128
+
+
+def test_own_descriptors_stay(tmp_path):
+    """Starting a renderer closes nothing that the daemon had."""
+    with Daemon(tmp_path / 'run', '--vgpu', 'desk') as daemon:
+        def first():
+            return [os.readlink(f'/proc/{daemon.pid}/fd/{fd}') for fd in range(3)]
+
+        before = first()
+        with daemon.connect('desk') as connection:
+            assert echo(connection)
+            assert first() == before
 
 
 def test_return_at_once_finds_the_vgpu_free(tmp_path):
