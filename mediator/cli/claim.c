@@ -68,7 +68,7 @@ static int check_version(const struct cli_options *options, bool quiet_if_absent
     int r = client_connect(options, quiet_if_absent, &link, &path);
     if (r < 0)
         return r;
-    r = client_call_on(link, path, "GetInfo", &info);
+    r = client_call_on(link, path, "GetInfo", NULL, &info);
     sd_varlink_unref(link);
     if (r < 0)
         return r;
@@ -100,7 +100,8 @@ static int request(struct claim *c, const struct claim_args *args)
         SD_JSON_BUILD_PAIR_CONDITION(args->backend != NULL, "backend",
                                      SD_JSON_BUILD_STRING(args->backend)),
         SD_JSON_BUILD_PAIR_CONDITION(args->max_memory_bytes > 0, "maxMemory",
-                                     SD_JSON_BUILD_UNSIGNED(args->max_memory_bytes)));
+                                     SD_JSON_BUILD_UNSIGNED(args->max_memory_bytes)),
+        KNOBS_BUILD_PAIRS(&args->knobs));
 }
 
 static int wait_for_answer(struct claim *c)

@@ -7,6 +7,7 @@
 #define ALIQUOT_CLI_CLAIM_H
 
 #include "mediator/cli/commands.h"
+#include "mediator/cli/knobs.h"
 
 #include <stdint.h>
 #include <systemd/sd-event.h>
@@ -16,6 +17,7 @@ struct claim;
 struct claim_args {
     const char *name, *gpu, *backend; /* NULL = the daemon's choice */
     uint64_t max_memory_bytes;        /* 0 = likewise */
+    struct knobs knobs;               /* likewise what is not set */
 };
 
 /* Without quiet_if_absent, and else for all but -ENOENT (no daemon is there): a negative errno

@@ -83,13 +83,14 @@ void client_explain(const char *path, int r, const char *error, sd_json_variant 
         fprintf(stderr, "aliquot: aliquotd at %s answered with the error %s\n", path, error);
 }
 
-int client_call_on(sd_varlink *link, const char *path, const char *method, sd_json_variant **ret)
+int client_call_on(sd_varlink *link, const char *path, const char *method,
+                   sd_json_variant *parameters, sd_json_variant **ret)
 {
     char name[96];
     snprintf(name, sizeof(name), CLIENT_INTERFACE ".%s", method);
     sd_json_variant *answer = NULL; /* borrowed from link */
     const char *error = NULL;
-    int r = sd_varlink_call(link, name, NULL, &answer, &error);
+    int r = sd_varlink_call(link, name, parameters, &answer, &error);
     if (r < 0 || error) {
         client_explain(path, r, error, answer);
         return r < 0 ? r : -EPROTO;
@@ -105,14 +106,43 @@ int client_call(const struct cli_options *options, const char *method, sd_json_v
     int r = client_connect(options, false, &link, &path);
     if (r < 0)
         return r;
-    r = client_call_on(link, path, method, ret);
+    r = client_call_on(link, path, method, NULL, ret);
     sd_varlink_unref(link);
     return r;
 }
 
+static sd_json_variant *member(sd_json_variant *object, const char *key)
+{
+    return object && sd_json_variant_is_object(object) ? sd_json_variant_by_key(object, key) : NULL;
+}
+
 const char *client_string(sd_json_variant *object, const char *key)
 {
-    sd_json_variant *v =
-        object && sd_json_variant_is_object(object) ? sd_json_variant_by_key(object, key) : NULL;
+    sd_json_variant *v = member(object, key);
     return v && sd_json_variant_is_string(v) ? sd_json_variant_string(v) : NULL;
+}
+
+int64_t client_integer(sd_json_variant *object, const char *key)
+{
+    sd_json_variant *v = member(object, key);
+    return v && sd_json_variant_is_integer(v) ? sd_json_variant_integer(v) : 0;
+}
+
+sd_json_variant *client_array(sd_json_variant *object, const char *key, size_t *ret_count)
+{
+    sd_json_variant *v = member(object, key);
+    if (!v || !sd_json_variant_is_array(v))
+        v = NULL;
+    *ret_count = v ? sd_json_variant_elements(v) : 0;
+    return v;
+}
+
+int client_print_json(sd_json_variant *v)
+{
+    int r = sd_json_variant_dump(v, SD_JSON_FORMAT_PRETTY_AUTO, stdout, NULL);
+    if (r < 0 || fflush(stdout) != 0) {
+        fprintf(stderr, "aliquot: can't write: %s\n", strerror(r < 0 ? -r : errno));
+        return EXIT_FAILED;
+    }
+    return EXIT_FINE;
 }

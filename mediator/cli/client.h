@@ -21,12 +21,21 @@ int client_call(const struct cli_options *options, const char *method, sd_json_v
  * With quiet_if_absent, -ENOENT without a message means that no daemon is there. */
 int client_connect(const struct cli_options *options, bool quiet_if_absent, sd_varlink **ret,
                    char **ret_path);
-int client_call_on(sd_varlink *link, const char *path, const char *method, sd_json_variant **ret);
+/* parameters: NULL = none. */
+int client_call_on(sd_varlink *link, const char *path, const char *method,
+                   sd_json_variant *parameters, sd_json_variant **ret);
 
 /* Says what error, a Varlink error's name with its parameters, or r, a negative errno, means. */
 void client_explain(const char *path, int r, const char *error, sd_json_variant *parameters);
 
 /* The string of a key, or NULL where it is missing, null or something else. Borrowed. */
 const char *client_string(sd_json_variant *object, const char *key);
+/* Likewise, a whole number or 0. */
+int64_t client_integer(sd_json_variant *object, const char *key);
+/* Likewise, an array, and how many elements it has: 0 with NULL. */
+sd_json_variant *client_array(sd_json_variant *object, const char *key, size_t *ret_count);
+
+/* Prints it to stdout, indented on a terminal; the exit status, after a message if that failed. */
+int client_print_json(sd_json_variant *v);
 
 #endif

@@ -4,22 +4,25 @@
 #include "mediator/cli/cdi.h"
 #include "mediator/cli/list.h"
 #include "mediator/cli/run.h"
+#include "mediator/cli/set.h"
 
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 const struct command commands[] = {
-    {"list", "[OPTION]...", "vGPUs: state, who is connected, the GPU, counters",
+    {"list", "[OPTION]...", "vGPUs: state, who is connected, their share of the GPU",
      "Lists the vGPUs: those of the configuration, then those made on demand.\n"
-     "PEER is the process that is connected, RENDERER the process that draws for it,\n"
-     "RES and MEMORY its GPU resources, SUBMITS its submissions of 3D work so far.\n"
+     "PEER is the process that is connected, WEIGHT its share relative to others,\n"
+     "GPUTIME what it had of the GPU so far, WAITING how long it waited for others, MEMORY\n"
+     "that of its GPU resources.\n"
      "With --json: an array with all that is known about each.\n",
      false, list_run},
     {"info", "[OPTION]...", "the daemon: version, pid, which GPU and why, socket directory",
      "Says which daemon runs, on which GPU and why on that one.\n"
      "With --json: an object.\n",
      false, info_run},
+    {"set", "NAME OPTION...", "changes a vGPU's share of the GPU", set_help, true, set_run},
     {"run", "[OPTION]... [--] COMMAND [ARGUMENT]...", "runs a program with a vGPU of its own",
      run_help, true, run_run},
     {"cdi", "generate [OPTION]...", "a description of the vGPUs for container engines", cdi_help,

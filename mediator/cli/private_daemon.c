@@ -157,13 +157,15 @@ static int spawn(struct private_daemon *d, const struct private_daemon_args *arg
     if (r < 0)
         return r;
 
-    char *argv[16];
+    char *argv[20];
     size_t n = 0;
     argv[n++] = program;
     argv[n++] = "--config=/dev/null"; /* that of the machine's daemon is not for us */
     argv[n++] = "--ready-fd=3";
     argv[n++] = "--owner-fd=4";
     argv[n++] = "--socket-dir";
+    argv[n++] = d->dir;
+    argv[n++] = "--state-dir"; /* likewise */
     argv[n++] = d->dir;
     if (args->gpu) {
         argv[n++] = "--gpu";

@@ -20,6 +20,10 @@ const char run_help[] =
     "  --gpu GPU           auto, software, /dev/dri/renderDN or egl:N (default: the\n"
     "                      daemon's)\n"
     "  --max-memory BYTES  the most host memory of its GPU resources, with K, M, G or T\n"
+    "  --weight N          share of the GPU relative to other vGPUs, 1 to 10000 (100)\n"
+    "  --reservation P%    the least of the GPU that it gets, 0% to 95% (0%)\n"
+    "  --cap P%            the most that it gets, 1% to 100% (100%)\n"
+    "  --slice TIME        length of its turns, 0.5ms to 30ms (4ms)\n"
     "  --backend BACKEND   virgl, or null, which draws nothing\n"
     "  --private           start a private aliquotd even where one runs\n"
     "  --print-env         run nothing: print lines for a shell that set the environment\n"
@@ -36,6 +40,10 @@ enum {
     OPT_GPU,
     OPT_MEMORY,
     OPT_BACKEND,
+    OPT_WEIGHT,
+    OPT_RESERVATION,
+    OPT_CAP,
+    OPT_SLICE,
     OPT_PRIVATE,
     OPT_PRINT_ENV,
     OPT_SOCKET_DIR,
@@ -49,6 +57,10 @@ static const struct option long_options[] = {
     {"gpu", required_argument, NULL, OPT_GPU},
     {"max-memory", required_argument, NULL, OPT_MEMORY},
     {"backend", required_argument, NULL, OPT_BACKEND},
+    {"weight", required_argument, NULL, OPT_WEIGHT},
+    {"reservation", required_argument, NULL, OPT_RESERVATION},
+    {"cap", required_argument, NULL, OPT_CAP},
+    {"slice", required_argument, NULL, OPT_SLICE},
     {"private", no_argument, NULL, OPT_PRIVATE},
     {"print-env", no_argument, NULL, OPT_PRINT_ENV},
     {"socket-dir", required_argument, NULL, OPT_SOCKET_DIR},
@@ -62,6 +74,14 @@ static bool wrong(const char *format, const char *value)
     fprintf(stderr, "aliquot: ");
     fprintf(stderr, format, value);
     fprintf(stderr, "\nTry 'aliquot run --help'.\n");
+    return false;
+}
+
+static bool take_knob(struct run_options *o, const char *name, const char *value)
+{
+    if (knobs_take(&o->vgpu.knobs, name, value))
+        return true;
+    fprintf(stderr, "Try 'aliquot run --help'.\n");
     return false;
 }
 
@@ -88,6 +108,14 @@ static bool take_value(struct run_options *o, int option, const char *value)
         o->vgpu.backend = value;
         return !strcmp(value, "virgl") || !strcmp(value, "null") ||
                wrong("--backend: '%s' is unknown; allowed: virgl or null", value);
+    case OPT_WEIGHT:
+        return take_knob(o, "weight", value);
+    case OPT_RESERVATION:
+        return take_knob(o, "reservation", value);
+    case OPT_CAP:
+        return take_knob(o, "cap", value);
+    case OPT_SLICE:
+        return take_knob(o, "slice", value);
     case OPT_SOCKET_DIR:
         o->common.socket_dir = value;
         return true;
@@ -118,9 +146,9 @@ static bool check_together(const struct run_options *o)
         return o->program[0] || wrong("%s", "a command to run is missing");
     if (o->program[0])
         return wrong("--print-env runs nothing; unexpected argument '%s'", o->program[0]);
-    if (o->private_daemon || v->gpu || v->backend || v->max_memory_bytes)
-        return wrong("%s", "--print-env makes no vGPU: neither --private nor --gpu, --backend or "
-                           "--max-memory go with it");
+    if (o->private_daemon || v->gpu || v->backend || v->max_memory_bytes || knobs_given(&v->knobs))
+        return wrong("%s", "--print-env makes no vGPU: neither --private nor settings of one go "
+                           "with it");
     return true;
 }
 

@@ -228,6 +228,11 @@ bool claim_owns_idle(const struct claim *c, const struct vgpu *v)
     return c->vgpu == v;
 }
 
+void claim_set_knobs(struct claim *c, const struct sched_knobs *knobs)
+{
+    c->config.vgpu.knobs = *knobs;
+}
+
 void claims_retry(struct mediator *m)
 {
     for (struct claim *c = m->claims, *next; c; c = next) {

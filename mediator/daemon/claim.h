@@ -41,6 +41,9 @@ void claim_destroy(struct claim *c);
 /* Whether the claim keeps this vGPU of its own while nobody is connected to it. */
 bool claim_owns_idle(const struct claim *c, const struct vgpu *v);
 
+/* For its further connections; those there are have theirs. */
+void claim_set_knobs(struct claim *c, const struct sched_knobs *knobs);
+
 /* A vGPU has gone: claims that wait for its name try again. */
 void claims_retry(struct mediator *m);
 

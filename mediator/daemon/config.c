@@ -47,6 +47,7 @@ void config_destroy(struct config *c)
     free(c->vgpus);
     free(c->defaults.gpu);
     free(c->socket_dir);
+    free(c->state_dir);
     peer_policy_destroy(&c->peers);
     *c = (struct config){0};
 }
@@ -93,19 +94,21 @@ int config_add_vgpu(struct config *c, const char *name, const char *where, char 
     return 0;
 }
 
-static void inherit_knobs(struct vgpu_config *v, const struct vgpu_config *defaults)
+static void copy_knobs(struct sched_knobs *to, const struct sched_knobs *from, unsigned which)
 {
-    unsigned from = defaults->knobs_set & ~v->knobs_set;
+    if (which & CONFIG_KNOB_WEIGHT)
+        to->weight = from->weight;
+    if (which & CONFIG_KNOB_RESERVATION)
+        to->reservation_ppm = from->reservation_ppm;
+    if (which & CONFIG_KNOB_CAP)
+        to->cap_ppm = from->cap_ppm;
+    if (which & CONFIG_KNOB_SLICE)
+        to->slice_ns = from->slice_ns;
+}
 
-    if (from & CONFIG_KNOB_WEIGHT)
-        v->knobs.weight = defaults->knobs.weight;
-    if (from & CONFIG_KNOB_RESERVATION)
-        v->knobs.reservation_ppm = defaults->knobs.reservation_ppm;
-    if (from & CONFIG_KNOB_CAP)
-        v->knobs.cap_ppm = defaults->knobs.cap_ppm;
-    if (from & CONFIG_KNOB_SLICE)
-        v->knobs.slice_ns = defaults->knobs.slice_ns;
-    v->knobs_set |= from;
+void config_vgpu_merge_knobs(const struct vgpu_config *v, struct sched_knobs *knobs)
+{
+    copy_knobs(knobs, &v->knobs, v->knobs_set);
 }
 
 int config_vgpu_inherit(struct vgpu_config *v, const struct vgpu_config *defaults)
@@ -127,7 +130,8 @@ int config_vgpu_inherit(struct vgpu_config *v, const struct vgpu_config *default
         v->scanout_by = defaults->scanout_by;
     if (v->max_memory_bytes == 0)
         v->max_memory_bytes = defaults->max_memory_bytes;
-    inherit_knobs(v, defaults);
+    copy_knobs(&v->knobs, &defaults->knobs, defaults->knobs_set & ~v->knobs_set);
+    v->knobs_set |= defaults->knobs_set;
     return 0;
 }
 
@@ -149,6 +153,25 @@ static int default_socket_dir(char **ret, char **ret_error)
     return 0;
 }
 
+/* None is fine, too: then nothing can be kept over a restart. */
+static int default_state_dir(char **ret)
+{
+    const char *given = getenv("STATE_DIRECTORY"), *state = getenv("XDG_STATE_HOME"),
+               *home = getenv("HOME");
+    int r = 0;
+    if (given && *given == '/') /* the first of the service manager's list */
+        r = asprintf(ret, "%.*s", (int)strcspn(given, ":"), given);
+    else if (geteuid() == 0)
+        r = asprintf(ret, "/var/lib/aliquot");
+    else if (state && *state == '/')
+        r = asprintf(ret, "%s/aliquot", state);
+    else if (home && *home == '/')
+        r = asprintf(ret, "%s/.local/state/aliquot", home);
+    if (r < 0)
+        *ret = NULL;
+    return r < 0 ? -ENOMEM : 0;
+}
+
 int config_finish(struct config *c, char **ret_error)
 {
     char *built_in_gpu = "auto"; /* only read */
@@ -167,6 +190,8 @@ int config_finish(struct config *c, char **ret_error)
         if (r < 0)
             return r;
     }
+    if (!c->state_dir && default_state_dir(&c->state_dir) < 0)
+        return error_text(ret_error, -ENOMEM, "%s", strerror(ENOMEM));
     /* With a list of who may come in, that list decides and the mode must not stand in its way. */
     if (c->socket_mode == (mode_t)-1)
         c->socket_mode = c->peers.n_uids || c->peers.n_gids ? 0666 : 0660;

@@ -53,6 +53,7 @@ struct vgpu_config {
 
 struct config {
     char *socket_dir; /* owned */
+    char *state_dir;  /* owned; NULL = there is no place for it */
     bool on_demand;
     unsigned max_vgpus; /* made on demand, at one time */
     enum sched_policy policy;
@@ -82,6 +83,8 @@ int config_set(struct config *c, const char *key, const char *value, const char 
 /* The same for one key of a vGPU that no file has: the caller owns v->gpu. */
 int config_vgpu_set(struct vgpu_config *v, const char *key, const char *value, const char *where,
                     char **ret_error);
+/* Of the knobs that v has set, over those in *knobs. */
+void config_vgpu_merge_knobs(const struct vgpu_config *v, struct sched_knobs *knobs);
 /* A vGPU with nothing set. */
 extern const struct vgpu_config config_vgpu_unset;
 /* What v leaves open comes from defaults. -ENOMEM or 0. */

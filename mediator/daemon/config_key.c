@@ -25,6 +25,11 @@ static int set_socket_dir(struct config *c, struct vgpu_config *v, const char *v
     return *value ? replace_string(&c->socket_dir, value) : -EINVAL;
 }
 
+static int set_state_dir(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return *value ? replace_string(&c->state_dir, value) : -EINVAL;
+}
+
 static int set_on_demand(struct config *c, struct vgpu_config *v, const char *value)
 {
     return value_bool(value, &c->on_demand);
@@ -222,6 +227,7 @@ static const struct key {
     {"parallelism", CONFIG_SECTION_ALIQUOT, false, set_parallelism, "1 to 64"},
     {"reset-after", CONFIG_SECTION_ALIQUOT, false, set_reset_after,
      "100ms to 600s, or 0s for never"},
+    {"state-dir", CONFIG_SECTION_ALIQUOT, false, set_state_dir, "a directory"},
     {"weight", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_weight, "1 to 10000"},
     {"reservation", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_reservation,
      "0% to 95%"},
@@ -251,7 +257,7 @@ static const struct key *find_key(const char *name, unsigned section)
 
 static int unknown_key(const char *name, unsigned section, const char *where, char **ret_error)
 {
-    char known[256] = "";
+    char known[512] = "";
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
         size_t len = strlen(known);
         if (keys[i].sections & section)

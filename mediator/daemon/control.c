@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "mediator/daemon/control.h"
+#include "mediator/daemon/control_internal.h"
 
 #include "mediator/base/log.h"
 #include "mediator/base/util.h"
@@ -9,99 +9,31 @@
 #include "mediator/daemon/socket_dir.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <systemd/sd-json.h>
 
 /* Clients at one time beyond those that hold a claim, so that idle ones can't take all of the
  * daemon's descriptors. */
 #define CONNECTIONS_MAX 64
 
-/* What comes nevertheless is an error for the caller. */
-static const sd_json_dispatch_field no_parameters[] = {{0}};
-
-struct control {
-    struct mediator *mediator; /* borrowed */
-    sd_varlink_server *server; /* owned */
-    struct client *clients;    /* owned list */
-};
-
-/* One connection. Its claim lives as long. */
-struct client {
-    struct control *control; /* borrowed */
-    sd_varlink *link;        /* borrowed: the server has it until on_disconnect() */
-    struct peer peer;
-    struct claim *claim; /* owned; NULL = none */
-    struct client *next; /* owned by the control's list */
-};
-
-/* Varlink's integers are signed; the counters come from a renderer and may be anything. */
-static int64_t json_int(uint64_t value)
+int control_dispatch(sd_varlink *link, sd_json_variant *parameters,
+                     const sd_json_dispatch_field *fields, void *ret)
 {
-    return value > INT64_MAX ? INT64_MAX : (int64_t)value;
-}
+    static struct log_limit limit = {.burst = 10, .window_s = 60};
+    struct pollfd socket = {.fd = sd_varlink_get_fd(link), .events = POLLOUT};
+    const struct client *client = sd_varlink_get_userdata(link);
 
-static int vgpu_to_json(const struct vgpu *v, sd_json_variant **ret)
-{
-    struct renderer_counters n = {0};
-    bool active = v->renderer;
-    if (active)
-        renderer_counters_read(v->renderer, &n);
-    return sd_json_buildo(
-        ret, SD_JSON_BUILD_PAIR_STRING("name", v->config.name),
-        SD_JSON_BUILD_PAIR_STRING("state", vgpu_state_name(vgpu_state(v))),
-        SD_JSON_BUILD_PAIR_STRING("kind", vgpu_kind_name(v->kind)),
-        SD_JSON_BUILD_PAIR_STRING("socket", v->socket_path),
-        SD_JSON_BUILD_PAIR_CONDITION(!active, "peer", SD_JSON_BUILD_NULL),
-        SD_JSON_BUILD_PAIR_CONDITION(
-            active, "peer",
-            SD_JSON_BUILD_OBJECT(SD_JSON_BUILD_PAIR_INTEGER("pid", v->peer.pid),
-                                 SD_JSON_BUILD_PAIR_INTEGER("uid", v->peer.uid),
-                                 SD_JSON_BUILD_PAIR_INTEGER("gid", v->peer.gid),
-                                 SD_JSON_BUILD_PAIR_STRING("comm", v->peer.comm))),
-        SD_JSON_BUILD_PAIR_STRING("gpu", v->config.gpu),
-        SD_JSON_BUILD_PAIR_STRING("backend", v->config.backend),
-        SD_JSON_BUILD_PAIR_CONDITION(!(active && v->ready), "gl", SD_JSON_BUILD_NULL),
-        SD_JSON_BUILD_PAIR_CONDITION(active && v->ready, "gl",
-                                     SD_JSON_BUILD_STRING(v->description)),
-        SD_JSON_BUILD_PAIR_CONDITION(!active, "rendererPid", SD_JSON_BUILD_NULL),
-        SD_JSON_BUILD_PAIR_CONDITION(active, "rendererPid",
-                                     SD_JSON_BUILD_INTEGER(active ? renderer_pid(v->renderer) : 0)),
-        SD_JSON_BUILD_PAIR_INTEGER("resources", json_int(n.resources)),
-        SD_JSON_BUILD_PAIR_INTEGER("resourceBytes", json_int(n.resource_bytes)),
-        SD_JSON_BUILD_PAIR_INTEGER("contexts", json_int(n.contexts)),
-        SD_JSON_BUILD_PAIR_INTEGER("submits", json_int(n.submits)),
-        SD_JSON_BUILD_PAIR_INTEGER("commands", json_int(n.commands)),
-        SD_JSON_BUILD_PAIR_INTEGER("fences", json_int(n.fences)),
-        SD_JSON_BUILD_PAIR_INTEGER("rejected", json_int(n.rejected)),
-        SD_JSON_BUILD_PAIR_INTEGER("flushes", json_int(n.flushes)),
-        SD_JSON_BUILD_PAIR_CONDITION(!active, "connectedUsec", SD_JSON_BUILD_NULL),
-        SD_JSON_BUILD_PAIR_CONDITION(active, "connectedUsec",
-                                     SD_JSON_BUILD_INTEGER(json_int(v->connected_us))));
-}
-
-static int on_list(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-                   void *opaque)
-{
-    const struct client *client = opaque;
-    const struct mediator *m = client->control->mediator;
-    int r = sd_varlink_dispatch(link, parameters, no_parameters, NULL);
-    if (r != 0)
-        return r;
-
-    sd_json_variant *vgpus = NULL;
-    r = sd_json_variant_new_array(&vgpus, NULL, 0);
-    for (const struct vgpu *v = m->vgpus; v && r >= 0; v = v->next) {
-        sd_json_variant *one = NULL;
-        r = vgpu_to_json(v, &one);
-        if (r >= 0)
-            r = sd_json_variant_append_array(&vgpus, one);
-        sd_json_variant_unref(one);
-    }
-    if (r >= 0)
-        r = sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_VARIANT("vgpus", vgpus));
-    sd_json_variant_unref(vgpus);
-    return r;
+    /* Who waits for each answer before he asks again has always room for one. */
+    if (poll(&socket, 1, 0) == 1 && (socket.revents & POLLOUT))
+        return sd_varlink_dispatch(link, parameters, fields, ret);
+    if (log_allowed(&limit))
+        log_warning("control: %s (pid %d, uid %d) asks and does not read, closing its connection",
+                    client->peer.comm, client->peer.pid, client->peer.uid);
+    (void)shutdown(socket.fd, SHUT_RDWR); /* sd-varlink sees the end and cleans up */
+    return sd_varlink_error(link, "io.aliquot.Mediator.Failed", NULL);
 }
 
 static int on_info(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
@@ -109,7 +41,7 @@ static int on_info(sd_varlink *link, sd_json_variant *parameters, sd_varlink_met
 {
     const struct client *client = opaque;
     const struct mediator *m = client->control->mediator;
-    int r = sd_varlink_dispatch(link, parameters, no_parameters, NULL);
+    int r = control_dispatch(link, parameters, control_no_parameters, NULL);
     if (r != 0)
         return r;
     const char *on_demand = mediator_on_demand_socket(m);
@@ -128,6 +60,7 @@ static int on_info(sd_varlink *link, sd_json_variant *parameters, sd_varlink_met
 struct create_parameters {
     const char *name, *gpu, *backend; /* borrowed from the message; NULL = not given */
     uint64_t max_memory_bytes;        /* 0 = not given */
+    struct control_knobs knobs;
 };
 
 static int dispatch_bytes(const char *name, sd_json_variant *value, sd_json_dispatch_flags_t flags,
@@ -145,6 +78,7 @@ static const sd_json_dispatch_field create_fields[] = {
      offsetof(struct create_parameters, backend), SD_JSON_NULLABLE},
     {"maxMemory", _SD_JSON_VARIANT_TYPE_INVALID, dispatch_bytes,
      offsetof(struct create_parameters, max_memory_bytes), SD_JSON_NULLABLE},
+    CONTROL_KNOB_FIELDS(struct create_parameters, knobs),
     {0},
 };
 
@@ -159,15 +93,18 @@ static void on_claim_ready(void *opaque, const char *name, const char *socket_pa
         log_warning("vGPU '%s': can't answer the one who claimed it: %s", name, strerror(-r));
 }
 
-static int claim_error(sd_varlink *link, int error, const char *text)
+int control_error(sd_varlink *link, int error, const char *text)
 {
     static const struct {
         int error;
         const char *id;
     } ids[] = {
-        {-EEXIST, "io.aliquot.Mediator.NameTaken"},  {-EDQUOT, "io.aliquot.Mediator.TooManyVGPUs"},
-        {-EACCES, "io.aliquot.Mediator.NotAllowed"}, {-EINVAL, "io.aliquot.Mediator.BadValue"},
-        {-ENODEV, "io.aliquot.Mediator.BadValue"},
+        {-EEXIST, "io.aliquot.Mediator.NameTaken"},   {-EDQUOT, "io.aliquot.Mediator.TooManyVGPUs"},
+        {-EACCES, "io.aliquot.Mediator.NotAllowed"},  {-EINVAL, "io.aliquot.Mediator.BadValue"},
+        {-ENODEV, "io.aliquot.Mediator.BadValue"},    {-ERANGE, "io.aliquot.Mediator.BadValue"},
+        {-ENOSPC, "io.aliquot.Mediator.NotAdmitted"}, {-EBUSY, "io.aliquot.Mediator.NotAdmitted"},
+        {-EPERM, "io.aliquot.Mediator.NotPermitted"}, {-ENOENT, "io.aliquot.Mediator.NoSuchVGPU"},
+        {-EIO, "io.aliquot.Mediator.NotKept"},
     };
     const char *id = "io.aliquot.Mediator.Failed";
     for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
@@ -181,7 +118,7 @@ static void on_claim_failed(void *opaque, int error, const char *text)
 {
     struct client *client = opaque;
     claim_destroy(TAKE_PTR(client->claim));
-    (void)claim_error(client->link, error, text);
+    (void)control_error(client->link, error, text);
 }
 
 /* The table of the configuration's keys checks the values. */
@@ -204,7 +141,10 @@ static int read_settings(const struct mediator *m, const struct create_parameter
         if (r < 0)
             return r;
     }
-    int r = config_vgpu_inherit(v, &m->config->defaults);
+    int r = control_read_knobs(&p->knobs, v, ret_error);
+    if (r < 0)
+        return r;
+    r = config_vgpu_inherit(v, &m->config->defaults);
     return r < 0 ? error_text(ret_error, r, "%s", strerror(-r)) : 0;
 }
 
@@ -214,7 +154,7 @@ static int on_create(sd_varlink *link, sd_json_variant *parameters, sd_varlink_m
     struct client *client = opaque;
     struct mediator *m = client->control->mediator;
     struct create_parameters p = {0};
-    int r = sd_varlink_dispatch(link, parameters, create_fields, &p);
+    int r = control_dispatch(link, parameters, create_fields, &p);
     if (r != 0)
         return r;
     if (!(flags & SD_VARLINK_METHOD_MORE)) /* the claim would end before the caller knows of it */
@@ -234,7 +174,7 @@ static int on_create(sd_varlink *link, sd_json_variant *parameters, sd_varlink_m
     if (r == 0)
         r = claim_create(m, &config, &client->claim, &error);
     free(config.vgpu.gpu);
-    return r < 0 ? claim_error(link, r, error ? error : strerror(-r)) : 0;
+    return r < 0 ? control_error(link, r, error ? error : strerror(-r)) : 0;
 }
 
 /* ---- connections ---------------------------------------------------------------------------- */
@@ -283,9 +223,11 @@ int control_create(struct mediator *m, int fd, struct control **ret)
     if (r >= 0)
         r = sd_varlink_server_add_interface(c->server, &vl_interface_io_aliquot_Mediator);
     if (r >= 0)
-        r = sd_varlink_server_bind_method_many(c->server, "io.aliquot.Mediator.ListVGPUs", on_list,
-                                               "io.aliquot.Mediator.GetInfo", on_info,
-                                               "io.aliquot.Mediator.CreateVGPU", on_create);
+        r = sd_varlink_server_bind_method_many(
+            c->server, "io.aliquot.Mediator.ListVGPUs", control_on_list,
+            "io.aliquot.Mediator.ListGPUs", control_on_list_gpus, "io.aliquot.Mediator.SetVGPU",
+            control_on_set, "io.aliquot.Mediator.GetInfo", on_info,
+            "io.aliquot.Mediator.CreateVGPU", on_create);
     if (r >= 0)
         r = sd_varlink_server_bind_connect(c->server, on_connect);
     if (r >= 0)

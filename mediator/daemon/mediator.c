@@ -9,6 +9,7 @@
 #include "mediator/daemon/error_text.h"
 #include "mediator/daemon/listener.h"
 #include "mediator/daemon/socket_dir.h"
+#include "mediator/daemon/state.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -86,6 +87,34 @@ struct vgpu *mediator_find_vgpu(const struct mediator *m, const char *name)
 bool mediator_is_full(const struct mediator *m)
 {
     return m->n_made >= m->config->max_vgpus;
+}
+
+int mediator_set_knobs(struct mediator *m, const struct vgpu_config *change, bool keep,
+                       char **ret_error)
+{
+    const char *name = change->name;
+    struct vgpu *v = mediator_find_vgpu(m, name);
+
+    if (!v)
+        return error_text(ret_error, -ENOENT, "there is no vGPU '%s'", name);
+    if (keep && v->kind != VGPU_CONFIGURED)
+        return error_text(ret_error, -EINVAL,
+                          "vGPU '%s' is %s and goes with its connection: only what configured ones "
+                          "have can be kept",
+                          name, vgpu_kind_name(v->kind));
+    struct sched_knobs knobs = v->config.knobs;
+    config_vgpu_merge_knobs(change, &knobs);
+    int r = vgpu_set_knobs(v, &knobs, ret_error);
+    if (r < 0)
+        return r;
+    if (v->claim && claim_owns_idle(v->claim, v))
+        claim_set_knobs(v->claim, &knobs);
+
+    _cleanup_free_ char *error = NULL;
+    if (keep && state_keep(m->state, change, &error) < 0)
+        return error_text(ret_error, -EIO, "vGPU '%s': the change is in force, but not kept: %s",
+                          name, error ? error : strerror(ENOMEM));
+    return 0;
 }
 
 /* Makes a vGPU with the smallest free number for one connection, which it consumes. */
@@ -275,6 +304,31 @@ static int add_configured(struct mediator *m, const struct vgpu_config *config,
     return add_door(m, activation, v, ret_error);
 }
 
+/* Each change is possible in the end, or not at all: a reservation may have to wait for another
+ * one's to be lowered. */
+static void apply_kept(struct mediator *m)
+{
+    const struct vgpu_config *kept;
+    bool done[CONFIG_VGPUS_MAX] = {0}, progress = true;
+
+    for (bool last = false; progress || !last;) {
+        last = !progress;
+        progress = false;
+        for (size_t i = 0; (kept = state_at(m->state, i)) && i < ARRAY_SIZE(done); i++) {
+            char *error = NULL;
+            if (done[i])
+                continue;
+            done[i] = mediator_set_knobs(m, kept, false, &error) == 0;
+            progress |= done[i];
+            if (done[i])
+                log_info("vGPU '%s': has what 'aliquot set --persist' gave it", kept->name);
+            else if (last)
+                log_warning(STATE_FILE ": %s; what is kept for it is ignored", error ? error : "");
+            free(error);
+        }
+    }
+}
+
 int mediator_open(struct mediator *m, struct activation *activation, char **ret_error)
 {
     const struct config *c = m->config;
@@ -289,6 +343,7 @@ int mediator_open(struct mediator *m, struct activation *activation, char **ret_
         r = add_door(m, activation, NULL, ret_error);
     if (r < 0)
         return r;
+    apply_kept(m);
 
     char path[SOCKET_PATH_MAX];
     _cleanup_close_ int fd = -1;
@@ -320,6 +375,8 @@ int mediator_create(const struct mediator_config *config, struct mediator **ret,
     if (r < 0)
         error_text(ret_error, r, "%s", strerror(-r));
     m->env.arbiters = m->arbiters;
+    if (r == 0 && (r = state_create(config->config->state_dir, &m->state)) < 0)
+        error_text(ret_error, r, "%s", strerror(-r));
     if (r == 0)
         r = choose_gpus(m, ret_error);
     if (r < 0) {
@@ -393,6 +450,7 @@ void mediator_destroy(struct mediator *m)
     while (m->vgpus)
         mediator_remove_vgpu(m, m->vgpus);
     arbiter_set_destroy(m->arbiters);
+    state_destroy(m->state);
     gpu_list_destroy(&m->gpus);
     free(m);
 }

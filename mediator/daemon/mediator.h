@@ -22,6 +22,7 @@ struct claim;
 struct control;
 struct listener;
 struct socket_dir;
+struct state;
 
 struct mediator {
     const struct config *config; /* borrowed, complete */
@@ -36,6 +37,7 @@ struct mediator {
     unsigned n_made;              /* of them, not configured */
     struct claim *claims;         /* owned list */
     struct control *control;      /* owned */
+    struct state *state;          /* owned; what is kept over restarts */
     bool remove_dir;              /* at the end */
     bool stopping;
 };
@@ -73,6 +75,12 @@ bool mediator_is_full(const struct mediator *m);
 /* The id of the GPU that v's settings mean, "none" if it needs none; borrowed from the mediator. */
 int mediator_resolve_gpu(struct mediator *m, const struct vgpu_config *v, const char *where,
                          const char **ret_gpu, char **ret_error);
+/* New knobs for a vGPU that is there; for those that v has left open it keeps its own. With keep,
+ * also over restarts (of configured ones alone: -EINVAL). -ENOENT: there is no such vGPU; -EINVAL,
+ * -ERANGE, -ENOSPC: as vgpu_set_knobs(), then nothing is changed; -EIO: they are in force, but
+ * can't be kept. All with a message. */
+int mediator_set_knobs(struct mediator *m, const struct vgpu_config *change, bool keep,
+                       char **ret_error);
 /* NULL = none. */
 const char *mediator_on_demand_socket(const struct mediator *m);
 

@@ -23,6 +23,14 @@ const char options_help[] =
     "  --vgpu NAME        add a vGPU with a socket of its own, NAME.sock; may be repeated\n"
     "  --gpu GPU          auto (default), software, /dev/dri/renderDN or egl:N\n"
     "  --backend BACKEND  virgl (default), or null, which draws nothing\n"
+    "  --policy POLICY    how vGPUs share a GPU: fair (default), equal, fixed or exclusive\n"
+    "  --preempt HOW      how a slice ends: auto (default), cpu or drain\n"
+    "  --parallelism N    vGPUs inside a slice at once, 1 (default) to 64\n"
+    "  --reset-after TIME kill the renderer of a vGPU that holds the GPU so long without\n"
+    "                     completing anything, 100ms to 600s; 0s: never\n"
+    "  --state-dir DIR    where what 'aliquot set --persist' changes is kept (default:\n"
+    "                     $STATE_DIRECTORY, /var/lib/aliquot for root, else\n"
+    "                     $XDG_STATE_HOME/aliquot)\n"
     "  --ready-fd N       write a newline to descriptor N when ready, and close it\n"
     "  --owner-fd N       stop when the other end of descriptor N is closed, and remove\n"
     "                     the socket directory\n"
@@ -34,29 +42,37 @@ const char options_help[] =
 enum {
     OPT_CONFIG = 256,
     OPT_CHECK,
-    OPT_DIR,
     OPT_VGPU,
-    OPT_GPU,
-    OPT_BACKEND,
     OPT_READY,
     OPT_OWNER,
     OPT_VERBOSE,
     OPT_HELP,
-    OPT_VERSION
+    OPT_VERSION,
+    OPT_SETTING, /* and what follows: a key of [aliquot] */
+};
+
+/* Options that are keys of the configuration file too. */
+static const char *const setting_keys[OPTIONS_SETTINGS] = {
+    "socket-dir", "gpu", "backend", "policy", "preempt", "parallelism", "reset-after", "state-dir",
 };
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, OPT_CONFIG},
     {"check-config", no_argument, NULL, OPT_CHECK},
-    {"socket-dir", required_argument, NULL, OPT_DIR},
     {"vgpu", required_argument, NULL, OPT_VGPU},
-    {"gpu", required_argument, NULL, OPT_GPU},
-    {"backend", required_argument, NULL, OPT_BACKEND},
     {"ready-fd", required_argument, NULL, OPT_READY},
     {"owner-fd", required_argument, NULL, OPT_OWNER},
     {"verbose", no_argument, NULL, OPT_VERBOSE},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
+    {"socket-dir", required_argument, NULL, OPT_SETTING},
+    {"gpu", required_argument, NULL, OPT_SETTING + 1},
+    {"backend", required_argument, NULL, OPT_SETTING + 2},
+    {"policy", required_argument, NULL, OPT_SETTING + 3},
+    {"preempt", required_argument, NULL, OPT_SETTING + 4},
+    {"parallelism", required_argument, NULL, OPT_SETTING + 5},
+    {"reset-after", required_argument, NULL, OPT_SETTING + 6},
+    {"state-dir", required_argument, NULL, OPT_SETTING + 7},
     {0},
 };
 
@@ -91,7 +107,12 @@ bool options_parse(int argc, char **argv, struct options *ret)
         return usage_error("%s", strerror(ENOMEM));
     optind = 0; /* so that unit tests can call it again */
     for (;;) {
-        switch (getopt_long(argc, argv, "", long_options, NULL)) {
+        int option = getopt_long(argc, argv, "", long_options, NULL);
+        if (option >= OPT_SETTING) {
+            ret->settings[option - OPT_SETTING] = optarg;
+            continue;
+        }
+        switch (option) {
         case -1:
             return optind == argc || usage_error("unexpected argument '%s'", argv[optind]);
         case OPT_CONFIG:
@@ -100,17 +121,8 @@ bool options_parse(int argc, char **argv, struct options *ret)
         case OPT_CHECK:
             ret->action = OPTIONS_CHECK_CONFIG;
             break;
-        case OPT_DIR:
-            ret->socket_dir = optarg;
-            break;
         case OPT_VGPU:
             ret->vgpus[ret->n_vgpus++] = optarg;
-            break;
-        case OPT_GPU:
-            ret->gpu = optarg;
-            break;
-        case OPT_BACKEND:
-            ret->backend = optarg;
             break;
         case OPT_READY:
             if (!take_fd_option("--ready-fd", optarg, &ret->ready_fd))
@@ -144,17 +156,12 @@ void options_finish(struct options *o)
 
 int options_apply(const struct options *o, struct config *config, char **ret_error)
 {
-    const struct {
-        const char *key, *value, *where;
-    } settings[] = {
-        {"socket-dir", o->socket_dir, "--socket-dir"},
-        {"gpu", o->gpu, "--gpu"},
-        {"backend", o->backend, "--backend"},
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
-        int r = settings[i].value ? config_set(config, settings[i].key, settings[i].value,
-                                               settings[i].where, ret_error)
-                                  : 0;
+    for (size_t i = 0; i < ARRAY_SIZE(setting_keys); i++) {
+        char where[32];
+        snprintf(where, sizeof(where), "--%s", setting_keys[i]);
+        int r = o->settings[i]
+                    ? config_set(config, setting_keys[i], o->settings[i], where, ret_error)
+                    : 0;
         if (r < 0)
             return r;
     }

@@ -18,11 +18,15 @@ enum options_action {
     OPTIONS_VERSION,
 };
 
+#define OPTIONS_SETTINGS 8
+
 struct options {
     enum options_action action;
     const char *config_file; /* borrowed from argv, as all here; NULL = the usual one, if any */
-    const char *socket_dir, *gpu, *backend; /* NULL = not given */
-    const char **vgpus;                     /* owned array of borrowed names */
+    /* Keys of [aliquot] that are options too, by their place in options.c's table; NULL = not
+     * given. */
+    const char *settings[OPTIONS_SETTINGS];
+    const char **vgpus; /* owned array of borrowed names */
     size_t n_vgpus;
     int ready_fd; /* -1 = none */
     int owner_fd; /* -1 = none */

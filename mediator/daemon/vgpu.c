@@ -198,6 +198,19 @@ void vgpu_stop(struct vgpu *v)
         renderer_stop(v->renderer);
 }
 
+int vgpu_set_knobs(struct vgpu *v, const struct sched_knobs *knobs, char **ret_error)
+{
+    const struct arbiter_set_entry *gpu = arbiter_set_first(v->env->arbiters);
+    int r = arbiter_set_knobs(v->lease, knobs);
+
+    while (gpu && strcmp(gpu->gpu, v->config.gpu) != 0)
+        gpu = gpu->next;
+    if (r < 0) /* it is on a GPU of the set, or could not have been made */
+        return gpu ? arbiter_set_explain(gpu->arbiter, r, knobs, v->config.name, ret_error) : r;
+    v->config.knobs = *knobs;
+    return 0;
+}
+
 enum vgpu_state vgpu_state(const struct vgpu *v)
 {
     if (!v->renderer)

@@ -87,6 +87,10 @@ bool vgpu_is_free(const struct vgpu *v);
 /* SIGTERM, later SIGKILL to the renderer; env->idle() follows. Nothing happens to an idle one. */
 void vgpu_stop(struct vgpu *v);
 
+/* New knobs, in force within a slice. -ENOSPC (the reservation can't be admitted), -EINVAL (its cap
+ * is below it), -ERANGE, each with a message; then all stays as it was. */
+int vgpu_set_knobs(struct vgpu *v, const struct sched_knobs *knobs, char **ret_error);
+
 enum vgpu_state vgpu_state(const struct vgpu *v);
 const char *vgpu_kind_name(enum vgpu_kind kind);
 const char *vgpu_state_name(enum vgpu_state state);

@@ -79,7 +79,7 @@ class Daemon:
         self.process = subprocess.Popen(
             [str(word) for word in command], pass_fds=(write_end, *pass_fds),
             stderr=subprocess.PIPE, text=True, errors='replace',
-            env=environment(renderer, **(env or {})))
+            env=environment(renderer, **({'STATE_DIRECTORY': f'{self.dir}-state'} | (env or {}))))
         os.close(write_end)
         self.pid = self.process.pid
         self.log = Log(self.process.stderr)
@@ -104,7 +104,8 @@ class Daemon:
         sock.connect(str(self.dir / f'{name}.sock'))
         return sock
 
-    def call(self, method, parameters=None, interface='io.aliquot.Mediator'):
+    def ask(self, method, parameters=None, interface='io.aliquot.Mediator'):
+        """The whole answer, which may be an error."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(TIMEOUT)
             sock.connect(str(self.dir / 'io.aliquot.Mediator'))
@@ -116,9 +117,12 @@ class Daemon:
                 if not chunk:
                     raise ConnectionError('closed without an answer')
                 data += chunk
-            answer = json.loads(data[:-1])
-            assert 'error' not in answer, answer
-            return answer['parameters']
+            return json.loads(data[:-1])
+
+    def call(self, method, parameters=None, interface='io.aliquot.Mediator'):
+        answer = self.ask(method, parameters, interface)
+        assert 'error' not in answer, answer
+        return answer['parameters']
 
     def vgpus(self):
         return {v['name']: v for v in self.call('ListVGPUs')['vgpus']}
@@ -128,6 +132,10 @@ class Daemon:
 
     def fds(self):
         return len(os.listdir(f'/proc/{self.pid}/fd'))
+
+    def fd_targets(self):
+        folder = f'/proc/{self.pid}/fd'
+        return [os.readlink(f'{folder}/{fd}') for fd in os.listdir(folder)]
 
     def rss_kib(self):
         with open(f'/proc/{self.pid}/status') as status:

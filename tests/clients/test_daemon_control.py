@@ -18,7 +18,9 @@ NOBODY = 65534
 
 FIELDS = {'name', 'state', 'kind', 'socket', 'peer', 'gpu', 'backend', 'gl', 'rendererPid',
           'resources', 'resourceBytes', 'contexts', 'submits', 'commands', 'fences', 'rejected',
-          'flushes', 'connectedUsec'}
+          'flushes', 'connectedUsec', 'number', 'weight', 'reservation', 'cap', 'slice', 'lease',
+          'gpuUsec', 'busyUsec', 'waitingUsec', 'cappedUsec', 'slices', 'debtUsec', 'overrunUsec',
+          'gpuSubmits', 'gpuCompletions', 'inFlight', 'cuts', 'resets', 'faults', 'waits'}
 
 
 def test_list_json(tmp_path):
@@ -57,8 +59,8 @@ def test_list_table(tmp_path):
             assert echo(connection)
             lines = daemon.cli('list').stdout.splitlines()
             assert max(map(len, lines)) <= 80
-            assert lines[0].split() == ['NAME', 'STATE', 'PEER', 'GPU', 'RENDERER', 'RES', 'MEMORY',
-                                        'SUBMITS']
+            assert lines[0].split() == ['NAME', 'STATE', 'PEER', 'GPU', 'WEIGHT', 'GPUTIME', 'WAITING',
+                                        'MEMORY']
             assert lines[1].startswith('a-name-as-lon~')
             assert lines[2].split()[:3] == ['desk', 'idle', '-']
 
@@ -80,7 +82,7 @@ def test_introspection(tmp_path):
         assert 'io.aliquot.Mediator' in info['interfaces']
         text = daemon.call('GetInterfaceDescription', {'interface': 'io.aliquot.Mediator'},
                            interface=service)['description']
-        assert all(f'method {name}' in text for name in ('ListVGPUs', 'GetInfo', 'CreateVGPU'))
+        assert all(f'method {name}' in text for name in ('ListVGPUs', 'ListGPUs', 'GetInfo', 'CreateVGPU', 'SetVGPU'))
         assert all(field in text for field in FIELDS)
 
 
@@ -183,7 +185,7 @@ def test_allowed_peers_are_served(open_dir, policy, gid, groups):
 @pytest.mark.parametrize('text, message', [
     ('[gpu]\n', ':1: unknown section [gpu]; known are: [aliquot], [vgpu NAME]'),
     ('[aliquot]\ngpu = auto\nspeed = 9\n', ":3: unknown key 'speed' in [aliquot]; known are: "),
-    ('[vgpu a]\nsocket-dir = /x\n', ":2: unknown key 'socket-dir' in [vgpu NAME]; known are: gpu"),
+    ('[vgpu a]\nsocket-dir = /x\n', ":2: unknown key 'socket-dir' in [vgpu NAME]; known are: weight"),
     ('\n[vgpu a]\nbackend = opengl\n', ":3: 'opengl' is no value for backend; allowed: virgl or n"),
     ('[vgpu a]\nscanouts = 17\n', ":2: '17' is out of range for scanouts; allowed: 0 to 16"),
     ('gpu = auto\n', ":1: 'gpu' stands before the first section"),

@@ -324,6 +324,66 @@ static void test_command_line_keys(void **state)
     config_destroy(&c);
 }
 
+static void test_state_directory(void **state)
+{
+    struct config c;
+    char *error = NULL;
+
+    setenv("STATE_DIRECTORY", "/var/lib/one:/var/lib/two", 1);
+    config_init(&c);
+    assert_int_equal(config_finish(&c, &error), 0);
+    assert_string_equal(c.state_dir, "/var/lib/one");
+    config_destroy(&c);
+    config_init(&c);
+    assert_int_equal(config_set(&c, "state-dir", "/mine", "--state-dir", &error), 0);
+    assert_int_equal(config_finish(&c, &error), 0);
+    assert_string_equal(c.state_dir, "/mine");
+    config_destroy(&c);
+    unsetenv("STATE_DIRECTORY");
+}
+
+static void test_shares(void **state)
+{
+    struct config c;
+    struct vgpu_config change = config_vgpu_unset;
+    struct sched_knobs knobs;
+    char *error = NULL;
+
+    config_init(&c);
+    assert_int_equal(config_set(&c, "weight", "300", "--weight", &error), 0);
+    assert_int_equal(config_add_vgpu(&c, "a", "--vgpu", &error), 0);
+    assert_int_equal(config_vgpu_set(&c.vgpus[0], "cap", "12.5%", "cap", &error), 0);
+    assert_int_equal(config_finish(&c, &error), 0);
+    knobs = c.vgpus[0].knobs;
+    assert_int_equal(knobs.weight, 300);
+    assert_int_equal(knobs.cap_ppm, 125000);
+    assert_int_equal(knobs.slice_ns, 4000000);
+
+    /* A change leaves alone what it does not set. */
+    assert_int_equal(config_vgpu_set(&change, "slice", "2ms", "slice", &error), 0);
+    config_vgpu_merge_knobs(&change, &knobs);
+    assert_int_equal(knobs.weight, 300);
+    assert_int_equal(knobs.slice_ns, 2000000);
+
+    static const char *const bad[][2] = {
+        {"weight", "0"},     {"weight", "-1"},
+        {"weight", "10001"}, {"weight", "1e3"},
+        {"weight", "NaN"},   {"reservation", "96%"},
+        {"cap", "nan"},      {"cap", "0.5%"},
+        {"cap", "101%"},     {"cap", "inf"},
+        {"slice", "-1ms"},   {"slice", "31ms"},
+        {"slice", "4"},      {"slice", "99999999999999999999s"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        const struct vgpu_config before = change;
+        assert_int_equal(config_vgpu_set(&change, bad[i][0], bad[i][1], "set", &error), -EINVAL);
+        assert_memory_equal(&before, &change, sizeof(change));
+        assert_non_null(strstr(error, "allowed: "));
+        free(error);
+    }
+    config_destroy(&c);
+}
+
 int main(void)
 {
     setenv("XDG_RUNTIME_DIR", "/nowhere", 1);
@@ -339,6 +399,8 @@ int main(void)
         cmocka_unit_test(test_time),
         cmocka_unit_test(test_too_many_vgpus),
         cmocka_unit_test(test_command_line_keys),
+        cmocka_unit_test(test_state_directory),
+        cmocka_unit_test(test_shares),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
