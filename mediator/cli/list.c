@@ -91,9 +91,10 @@ int info_run(const struct cli_options *options, int argc, char **argv)
     else
         printf("aliquotd %s, pid %" PRId64 "\n"
                "GPU:     %s (%s)\n"
-               "Sockets: %s\n",
+               "Sockets: %s\n"
+               "Metrics: %s\n",
                text_of(answer, "version"), client_integer(answer, "pid"), text_of(answer, "gpu"),
-               text_of(answer, "why"), text_of(answer, "socketDir"));
+               text_of(answer, "why"), text_of(answer, "socketDir"), text_of(answer, "metrics"));
     sd_json_variant_unref(answer);
     return status;
 }

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #define CONFIG_FILE "/etc/aliquot/aliquot.conf"
@@ -52,8 +53,9 @@ struct vgpu_config {
 #define CONFIG_KNOB_SLICE (1u << 3)
 
 struct config {
-    char *socket_dir; /* owned */
-    char *state_dir;  /* owned; NULL = there is no place for it */
+    char *socket_dir;                /* owned */
+    char *state_dir;                 /* owned; NULL = there is no place for it */
+    struct sockaddr_storage metrics; /* of the HTTP server; AF_UNSPEC = none */
     bool on_demand;
     unsigned max_vgpus; /* made on demand, at one time */
     enum sched_policy policy;

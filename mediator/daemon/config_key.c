@@ -30,6 +30,11 @@ static int set_state_dir(struct config *c, struct vgpu_config *v, const char *va
     return *value ? replace_string(&c->state_dir, value) : -EINVAL;
 }
 
+static int set_metrics(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return value_address(value, &c->metrics);
+}
+
 static int set_on_demand(struct config *c, struct vgpu_config *v, const char *value)
 {
     return value_bool(value, &c->on_demand);
@@ -227,6 +232,8 @@ static const struct key {
     {"parallelism", CONFIG_SECTION_ALIQUOT, false, set_parallelism, "1 to 64"},
     {"reset-after", CONFIG_SECTION_ALIQUOT, false, set_reset_after,
      "100ms to 600s, or 0s for never"},
+    {"metrics", CONFIG_SECTION_ALIQUOT, false, set_metrics,
+     "off, PORT, ADDRESS:PORT or [ADDRESS]:PORT, addresses in numbers"},
     {"state-dir", CONFIG_SECTION_ALIQUOT, false, set_state_dir, "a directory"},
     {"weight", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_weight, "1 to 10000"},
     {"reservation", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_reservation,

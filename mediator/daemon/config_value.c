@@ -4,9 +4,11 @@
 #include "mediator/base/util.h"
 #include "mediator/daemon/config.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <grp.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <pwd.h>
 #include <string.h>
 #include <strings.h>
@@ -155,6 +157,45 @@ int value_group(const char *text, gid_t *ret)
     if (!found)
         return -ENOENT;
     *ret = found->gr_gid;
+    return 0;
+}
+
+int value_address(const char *text, struct sockaddr_storage *ret)
+{
+    const char *port_text = strrchr(text, ':');
+    char host[INET6_ADDRSTRLEN] = "127.0.0.1";
+    size_t len = port_text ? (size_t)(port_text - text) : 0;
+    struct sockaddr_in in4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+    uint64_t port;
+
+    if (!strcmp(text, "off")) {
+        *ret = (struct sockaddr_storage){.ss_family = AF_UNSPEC};
+        return 0;
+    }
+    int r = value_unsigned(port_text ? port_text + 1 : text, 0, UINT16_MAX, &port);
+    if (r < 0)
+        return r;
+    bool brackets = len >= 2 && text[0] == '[' && text[len - 1] == ']';
+    if (brackets) {
+        text++;
+        len -= 2;
+    }
+    if (len >= sizeof(host))
+        return -EINVAL;
+    if (port_text)
+        snprintf(host, sizeof(host), "%.*s", (int)len, text);
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    if (!brackets && inet_pton(AF_INET, host, &in4.sin_addr) == 1) {
+        in4.sin_port = htons((uint16_t)port);
+        memcpy(&address, &in4, sizeof(in4));
+    } else if (brackets && inet_pton(AF_INET6, host, &in6.sin6_addr) == 1) {
+        in6.sin6_port = htons((uint16_t)port);
+        memcpy(&address, &in6, sizeof(in6));
+    } else {
+        return -EINVAL;
+    }
+    *ret = address;
     return 0;
 }
 

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 int value_bool(const char *text, bool *ret);
@@ -25,6 +26,10 @@ int value_mode(const char *text, mode_t *ret);
 /* Name or number. */
 int value_user(const char *text, uid_t *ret);
 int value_group(const char *text, gid_t *ret);
+
+/* Where a TCP server listens: "9477" (of 127.0.0.1), "192.0.2.1:9477", "[::1]:9477"; "off" is
+ * AF_UNSPEC. Port 0 is any free one. */
+int value_address(const char *text, struct sockaddr_storage *ret);
 
 /* [a-zA-Z0-9][a-zA-Z0-9._-]{0,62} */
 bool vgpu_name_valid(const char *name);

@@ -6,6 +6,7 @@
 #include "mediator/daemon/claim.h"
 #include "mediator/daemon/error_text.h"
 #include "mediator/daemon/mediator.h"
+#include "mediator/daemon/metrics.h"
 #include "mediator/daemon/socket_dir.h"
 
 #include <inttypes.h>
@@ -45,6 +46,7 @@ static int on_info(sd_varlink *link, sd_json_variant *parameters, sd_varlink_met
     if (r != 0)
         return r;
     const char *on_demand = mediator_on_demand_socket(m);
+    const char *metrics = m->metrics ? metrics_url(m->metrics) : NULL;
     return sd_varlink_replybo(
         link, SD_JSON_BUILD_PAIR_STRING("version", ALIQUOT_VERSION),
         SD_JSON_BUILD_PAIR_INTEGER("pid", getpid()), SD_JSON_BUILD_PAIR_STRING("gpu", m->gpu),
@@ -52,7 +54,9 @@ static int on_info(sd_varlink *link, sd_json_variant *parameters, sd_varlink_met
         SD_JSON_BUILD_PAIR_STRING("socketDir", socket_dir_path(m->dir)),
         SD_JSON_BUILD_PAIR_CONDITION(on_demand == NULL, "onDemandSocket", SD_JSON_BUILD_NULL),
         SD_JSON_BUILD_PAIR_CONDITION(on_demand != NULL, "onDemandSocket",
-                                     SD_JSON_BUILD_STRING(on_demand)));
+                                     SD_JSON_BUILD_STRING(on_demand)),
+        SD_JSON_BUILD_PAIR_CONDITION(metrics == NULL, "metrics", SD_JSON_BUILD_NULL),
+        SD_JSON_BUILD_PAIR_CONDITION(metrics != NULL, "metrics", SD_JSON_BUILD_STRING(metrics)));
 }
 
 /* ---- claims --------------------------------------------------------------------------------- */

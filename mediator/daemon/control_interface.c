@@ -188,7 +188,9 @@ static SD_VARLINK_DEFINE_METHOD(GetInfo,
     COMMENT("Where the sockets are."),
     OUTPUT(socketDir, STRING, 0),
     COMMENT("The socket where each connection gets a vGPU of its own; null if there is none."),
-    OUTPUT(onDemandSocket, STRING, NULLABLE));
+    OUTPUT(onDemandSocket, STRING, NULLABLE),
+    COMMENT("Where metrics are served; null if they are not."),
+    OUTPUT(metrics, STRING, NULLABLE));
 
 static SD_VARLINK_DEFINE_METHOD_FULL(CreateVGPU,
     SD_VARLINK_REQUIRES_MORE,

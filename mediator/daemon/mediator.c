@@ -8,6 +8,7 @@
 #include "mediator/daemon/control.h"
 #include "mediator/daemon/error_text.h"
 #include "mediator/daemon/listener.h"
+#include "mediator/daemon/metrics.h"
 #include "mediator/daemon/socket_dir.h"
 #include "mediator/daemon/state.h"
 
@@ -341,6 +342,8 @@ int mediator_open(struct mediator *m, struct activation *activation, char **ret_
         r = add_configured(m, &c->vgpus[i], activation, ret_error);
     if (r == 0 && c->on_demand)
         r = add_door(m, activation, NULL, ret_error);
+    if (r == 0 && c->metrics.ss_family != AF_UNSPEC)
+        r = metrics_create(m, &c->metrics, &m->metrics, ret_error);
     if (r < 0)
         return r;
     apply_kept(m);
@@ -416,6 +419,7 @@ static void close_sockets(struct mediator *m)
         free(door);
     }
     control_destroy(TAKE_PTR(m->control));
+    metrics_destroy(TAKE_PTR(m->metrics));
     socket_dir_close(TAKE_PTR(m->dir));
 }
 

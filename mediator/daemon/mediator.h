@@ -21,6 +21,7 @@
 struct claim;
 struct control;
 struct listener;
+struct metrics;
 struct socket_dir;
 struct state;
 
@@ -37,6 +38,7 @@ struct mediator {
     unsigned n_made;              /* of them, not configured */
     struct claim *claims;         /* owned list */
     struct control *control;      /* owned */
+    struct metrics *metrics;      /* owned; NULL = not served */
     struct state *state;          /* owned; what is kept over restarts */
     bool remove_dir;              /* at the end */
     bool stopping;

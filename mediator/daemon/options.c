@@ -28,6 +28,8 @@ const char options_help[] =
     "  --parallelism N    vGPUs inside a slice at once, 1 (default) to 64\n"
     "  --reset-after TIME kill the renderer of a vGPU that holds the GPU so long without\n"
     "                     completing anything, 100ms to 600s; 0s: never\n"
+    "  --metrics ADDRESS  serve Prometheus metrics over HTTP at PORT of the loopback\n"
+    "                     interface, or at ADDRESS:PORT; off (default)\n"
     "  --state-dir DIR    where what 'aliquot set --persist' changes is kept (default:\n"
     "                     $STATE_DIRECTORY, /var/lib/aliquot for root, else\n"
     "                     $XDG_STATE_HOME/aliquot)\n"
@@ -53,7 +55,8 @@ enum {
 
 /* Options that are keys of the configuration file too. */
 static const char *const setting_keys[OPTIONS_SETTINGS] = {
-    "socket-dir", "gpu", "backend", "policy", "preempt", "parallelism", "reset-after", "state-dir",
+    "socket-dir",  "gpu",         "backend", "policy",    "preempt",
+    "parallelism", "reset-after", "metrics", "state-dir",
 };
 
 static const struct option long_options[] = {
@@ -72,7 +75,8 @@ static const struct option long_options[] = {
     {"preempt", required_argument, NULL, OPT_SETTING + 4},
     {"parallelism", required_argument, NULL, OPT_SETTING + 5},
     {"reset-after", required_argument, NULL, OPT_SETTING + 6},
-    {"state-dir", required_argument, NULL, OPT_SETTING + 7},
+    {"metrics", required_argument, NULL, OPT_SETTING + 7},
+    {"state-dir", required_argument, NULL, OPT_SETTING + 8},
     {0},
 };
 

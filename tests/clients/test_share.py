@@ -45,6 +45,7 @@ def test_configured(tmp_path):
     ('--preempt=now', "--preempt: 'now' is no value for preempt; allowed: auto, cpu or drain"),
     ('--parallelism=0', "--parallelism: '0' is out of range for parallelism; allowed: 1 to 64"),
     ('--reset-after=1ms', "--reset-after: '1ms' is out of range for reset-after; allowed: 100ms to"),
+    ('--metrics=localhost:80', "--metrics: 'localhost:80' is no value for metrics; allowed: off, PO"),
     ('--state-dir=', "--state-dir: '' is no value for state-dir; allowed: a directory"),
 ])
 def test_bad_options(tmp_path, option, message):

@@ -5,6 +5,8 @@
 #include "mediator/daemon/config.h"
 #include "mediator/daemon/config_value.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -324,6 +326,54 @@ static void test_command_line_keys(void **state)
     config_destroy(&c);
 }
 
+static void test_address(void **state)
+{
+    static const struct {
+        const char *text;
+        int result;
+        int family;
+        const char *host;
+        uint16_t port;
+    } cases[] = {
+        {"off", 0, AF_UNSPEC, "", 0},
+        {"9477", 0, AF_INET, "127.0.0.1", 9477},
+        {"0", 0, AF_INET, "127.0.0.1", 0},
+        {"192.0.2.1:80", 0, AF_INET, "192.0.2.1", 80},
+        {"[::1]:9477", 0, AF_INET6, "::1", 9477},
+        {"65536", -ERANGE, 0, NULL, 0},
+        {"", -EINVAL, 0, NULL, 0},
+        {"-1", -EINVAL, 0, NULL, 0},
+        {"localhost:9477", -EINVAL, 0, NULL, 0},
+        {":9477", -EINVAL, 0, NULL, 0},
+        {"127.0.0.1:", -EINVAL, 0, NULL, 0},
+        {"127.0.0.1", -EINVAL, 0, NULL, 0},
+        {"[127.0.0.1]:80", -EINVAL, 0, NULL, 0},
+        {"::1:80", -EINVAL, 0, NULL, 0},
+        {"[::1]", -EINVAL, 0, NULL, 0},
+        {"[", -EINVAL, 0, NULL, 0},
+        {"[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]:1", -EINVAL, 0, NULL, 0},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct sockaddr_storage address = {.ss_family = AF_PACKET};
+        char host[INET6_ADDRSTRLEN] = "";
+        assert_int_equal(value_address(cases[i].text, &address), cases[i].result);
+        if (cases[i].result < 0) {
+            assert_int_equal(address.ss_family, AF_PACKET);
+            continue;
+        }
+        assert_int_equal(address.ss_family, cases[i].family);
+        const struct sockaddr_in *in4 = (const struct sockaddr_in *)&address;
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address;
+        if (address.ss_family == AF_UNSPEC)
+            continue;
+        bool is4 = address.ss_family == AF_INET;
+        inet_ntop(address.ss_family, is4 ? (const void *)&in4->sin_addr : &in6->sin6_addr, host,
+                  sizeof(host));
+        assert_string_equal(host, cases[i].host);
+        assert_int_equal(ntohs(is4 ? in4->sin_port : in6->sin6_port), cases[i].port);
+    }
+}
+
 static void test_state_directory(void **state)
 {
     struct config c;
@@ -399,6 +449,7 @@ int main(void)
         cmocka_unit_test(test_time),
         cmocka_unit_test(test_too_many_vgpus),
         cmocka_unit_test(test_command_line_keys),
+        cmocka_unit_test(test_address),
         cmocka_unit_test(test_state_directory),
         cmocka_unit_test(test_shares),
     };
