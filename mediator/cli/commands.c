@@ -5,6 +5,7 @@
 #include "mediator/cli/list.h"
 #include "mediator/cli/run.h"
 #include "mediator/cli/set.h"
+#include "mediator/cli/trace.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -23,6 +24,8 @@ const struct command commands[] = {
      "With --json: an object.\n",
      false, info_run},
     {"set", "NAME OPTION...", "changes a vGPU's share of the GPU", set_help, true, set_run},
+    {"trace", "-o FILE [OPTION]...", "records who has the GPU when, for Perfetto", trace_help, true,
+     trace_run},
     {"run", "[OPTION]... [--] COMMAND [ARGUMENT]...", "runs a program with a vGPU of its own",
      run_help, true, run_run},
     {"cdi", "generate [OPTION]...", "a description of the vGPUs for container engines", cdi_help,

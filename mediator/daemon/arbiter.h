@@ -118,7 +118,8 @@ struct arbiter_event {
     uint64_t value;   /* GRANT: slice end; RELEASE: ns charged */
 };
 uint32_t arbiter_vgpu_number(const struct arbiter_vgpu *v); /* unique for the arbiter's life */
-/* Copies up to max of the events from *cursor on, and moves it; 0 at first. Events that were
+/* Copies up to max of the events from *cursor on, and moves it; 0 at first, UINT64_MAX for those
+ * from now on. Events that were
  * overwritten before they were read are skipped: *ret_lost counts them. Returns how many. */
 size_t arbiter_read_events(struct arbiter *a, uint64_t *cursor, struct arbiter_event *ret,
                            size_t max, uint64_t *ret_lost);

@@ -91,7 +91,7 @@ size_t arbiter_read_events(struct arbiter *a, uint64_t *cursor, struct arbiter_e
     pthread_mutex_lock(&a->lock);
     uint64_t oldest = a->n_events > ARBITER_EVENTS ? a->n_events - ARBITER_EVENTS : 0;
     *ret_lost = *cursor < oldest ? oldest - *cursor : 0;
-    *cursor = MAX(*cursor, oldest);
+    *cursor = MIN(MAX(*cursor, oldest), a->n_events);
     while (n < max && *cursor < a->n_events)
         ret[n++] = a->events[(*cursor)++ % ARBITER_EVENTS];
     pthread_mutex_unlock(&a->lock);

@@ -230,8 +230,8 @@ int control_create(struct mediator *m, int fd, struct control **ret)
         r = sd_varlink_server_bind_method_many(
             c->server, "io.aliquot.Mediator.ListVGPUs", control_on_list,
             "io.aliquot.Mediator.ListGPUs", control_on_list_gpus, "io.aliquot.Mediator.SetVGPU",
-            control_on_set, "io.aliquot.Mediator.GetInfo", on_info,
-            "io.aliquot.Mediator.CreateVGPU", on_create);
+            control_on_set, "io.aliquot.Mediator.ReadEvents", control_on_events,
+            "io.aliquot.Mediator.GetInfo", on_info, "io.aliquot.Mediator.CreateVGPU", on_create);
     if (r >= 0)
         r = sd_varlink_server_bind_connect(c->server, on_connect);
     if (r >= 0)

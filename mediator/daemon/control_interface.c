@@ -92,7 +92,7 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(VGPU,
     FIELD(flushes, INT, 0),
     COMMENT("When the connection came: CLOCK_REALTIME in microseconds; null without one."),
     FIELD(connectedUsec, INT, NULLABLE),
-    COMMENT("Its number on its GPU; it is not used again."),
+    COMMENT("Its number on its GPU, as in ReadEvents."),
     FIELD(number, INT, 0),
     COMMENT("Knobs, as in aliquot.conf(5)."),
     FIELD(weight, INT, 0),
@@ -149,6 +149,31 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(GPU,
     COMMENT("From the end of a slice to the next vGPU's first submission."),
     FIELD_OF(handoffs, Histogram, 0));
 
+static SD_VARLINK_DEFINE_ENUM_TYPE(EventKind,
+    COMMENT("Asks for the GPU."),
+    VALUE(wait),
+    COMMENT("A slice begins; the one before, if there was no release, ends. value: when it is to "
+            "end, in the time of timeNsec."),
+    VALUE(grant),
+    COMMENT("Its slice is over: it is asked to stop."),
+    VALUE(yield),
+    COMMENT("Nothing of it is on the GPU any more. value: what it was charged, in nanoseconds."),
+    VALUE(release),
+    COMMENT("Its renderer is killed for holding the GPU. value: for how long, in nanoseconds."),
+    VALUE(reset));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(Event,
+    COMMENT("CLOCK_MONOTONIC."),
+    FIELD(timeNsec, INT, 0),
+    COMMENT("The number of the vGPU; it is not used again."),
+    FIELD(vgpu, INT, 0),
+    FIELD_OF(kind, EventKind, 0),
+    FIELD(value, INT, 0));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(VGPUNumber,
+    FIELD(number, INT, 0),
+    FIELD(name, STRING, 0));
+
 static SD_VARLINK_DEFINE_METHOD(ListVGPUs,
     COMMENT("Configured ones in the order of the configuration, then those on demand."),
     SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(vgpus, VGPU, SD_VARLINK_ARRAY),
@@ -175,6 +200,23 @@ static SD_VARLINK_DEFINE_METHOD(SetVGPU,
     OUTPUT(reservation, STRING, 0),
     OUTPUT(cap, STRING, 0),
     OUTPUT(slice, STRING, 0));
+
+static SD_VARLINK_DEFINE_METHOD(ReadEvents,
+    COMMENT("As in ListGPUs."),
+    INPUT(gpu, STRING, 0),
+    COMMENT("From where on: what the last reply said, 0 for the oldest that is kept, null for those "
+            "from now on."),
+    INPUT(cursor, INT, NULLABLE),
+    COMMENT("A bounded number, the oldest first."),
+    SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(events, Event, SD_VARLINK_ARRAY),
+    COMMENT("From where on the next ones are."),
+    OUTPUT(cursor, INT, 0),
+    COMMENT("How many were overwritten between the cursor that was given and the first event."),
+    OUTPUT(lost, INT, 0),
+    COMMENT("True if there may be more at once."),
+    OUTPUT(more, SD_VARLINK_BOOL, 0),
+    COMMENT("Names of the vGPUs that are on the GPU now."),
+    SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(vgpus, VGPUNumber, SD_VARLINK_ARRAY));
 
 static SD_VARLINK_DEFINE_METHOD(GetInfo,
     COMMENT("Version of the daemon."),
@@ -216,6 +258,7 @@ static SD_VARLINK_DEFINE_ERROR(TooManyVGPUs, FIELD(message, STRING, 0));
 static SD_VARLINK_DEFINE_ERROR(NotAllowed, FIELD(message, STRING, 0));
 static SD_VARLINK_DEFINE_ERROR(BadValue, FIELD(message, STRING, 0));
 static SD_VARLINK_DEFINE_ERROR(NoSuchVGPU, FIELD(message, STRING, 0));
+static SD_VARLINK_DEFINE_ERROR(NoSuchGPU);
 static SD_VARLINK_DEFINE_ERROR(NotAdmitted, FIELD(message, STRING, 0));
 static SD_VARLINK_DEFINE_ERROR(NotPermitted, FIELD(message, STRING, 0));
 static SD_VARLINK_DEFINE_ERROR(NotKept, FIELD(message, STRING, 0));
@@ -235,12 +278,20 @@ SD_VARLINK_DEFINE_INTERFACE(io_aliquot_Mediator, "io.aliquot.Mediator",
     &vl_type_VGPU,
     SD_VARLINK_SYMBOL_COMMENT("A GPU and how it is shared."),
     &vl_type_GPU,
+    SD_VARLINK_SYMBOL_COMMENT("What happens to a vGPU."),
+    &vl_type_EventKind,
+    SD_VARLINK_SYMBOL_COMMENT("One event of the trace."),
+    &vl_type_Event,
+    SD_VARLINK_SYMBOL_COMMENT("Which vGPU has a number."),
+    &vl_type_VGPUNumber,
     SD_VARLINK_SYMBOL_COMMENT("All vGPUs there are."),
     &vl_method_ListVGPUs,
     SD_VARLINK_SYMBOL_COMMENT("All GPUs in use."),
     &vl_method_ListGPUs,
     SD_VARLINK_SYMBOL_COMMENT("Changes knobs of a vGPU, in force at once."),
     &vl_method_SetVGPU,
+    SD_VARLINK_SYMBOL_COMMENT("Reads the trace of a GPU, of which the last events are kept."),
+    &vl_method_ReadEvents,
     SD_VARLINK_SYMBOL_COMMENT("The daemon itself."),
     &vl_method_GetInfo,
     SD_VARLINK_SYMBOL_COMMENT("Makes a vGPU for the caller. There is one reply, as soon as its socket "
@@ -257,6 +308,8 @@ SD_VARLINK_DEFINE_INTERFACE(io_aliquot_Mediator, "io.aliquot.Mediator",
     &vl_error_BadValue,
     SD_VARLINK_SYMBOL_COMMENT("There is no vGPU of this name."),
     &vl_error_NoSuchVGPU,
+    SD_VARLINK_SYMBOL_COMMENT("No vGPU is or was on a GPU of this name."),
+    &vl_error_NoSuchGPU,
     SD_VARLINK_SYMBOL_COMMENT("The GPU has not enough left for the reservation, or belongs to "
                               "another vGPU."),
     &vl_error_NotAdmitted,

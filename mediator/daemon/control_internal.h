@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the control interface share: control.c (connections, claims), control_vgpu.c
- * (what there is, and changes of it), Nobody else includes this.
+ * (what there is, and changes of it), control_events.c (the trace). Nobody else includes this.
  */
 #ifndef ALIQUOT_DAEMON_CONTROL_INTERNAL_H
 #define ALIQUOT_DAEMON_CONTROL_INTERNAL_H
@@ -71,5 +71,7 @@ int control_on_list_gpus(sd_varlink *link, sd_json_variant *parameters,
                          sd_varlink_method_flags_t flags, void *opaque);
 int control_on_set(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
                    void *opaque);
+int control_on_events(sd_varlink *link, sd_json_variant *parameters,
+                      sd_varlink_method_flags_t flags, void *opaque);
 
 #endif

@@ -82,7 +82,8 @@ def test_introspection(tmp_path):
         assert 'io.aliquot.Mediator' in info['interfaces']
         text = daemon.call('GetInterfaceDescription', {'interface': 'io.aliquot.Mediator'},
                            interface=service)['description']
-        assert all(f'method {name}' in text for name in ('ListVGPUs', 'ListGPUs', 'GetInfo', 'CreateVGPU', 'SetVGPU'))
+        assert all(f'method {name}' in text for name in ('ListVGPUs', 'ListGPUs', 'GetInfo', 'CreateVGPU',
+                                                      'SetVGPU', 'ReadEvents'))
         assert all(field in text for field in FIELDS)
 
 

@@ -300,6 +300,10 @@ BAD = 'io.aliquot.Mediator.BadValue'
     ('SetVGPU', {'name': 'a', 'slice': '2ms\nweight = 7'}, BAD),
     ('SetVGPU', {'name': 'a', 'persist': 'yes'}, INVALID),
     ('SetVGPU', {'name': 'a', 'colour': 'red'}, INVALID),
+    ('ReadEvents', {}, INVALID),
+    ('ReadEvents', {'gpu': 'software', 'cursor': -1}, INVALID),
+    ('ReadEvents', {'gpu': 'software', 'cursor': 'x'}, INVALID),
+    ('ReadEvents', {'gpu': 'x' * 100000}, 'io.aliquot.Mediator.NoSuchGPU'),
     ('ListGPUs', {'x': 1}, INVALID),
 ])
 def test_nonsense_is_refused(hostile_daemon, method, parameters, error):
@@ -314,6 +318,14 @@ def test_nonsense_is_refused(hostile_daemon, method, parameters, error):
 def start_hostile_daemon(tmp_path_factory):
     with Daemon(tmp_path_factory.mktemp('hostile') / 'run', '--vgpu', 'a') as daemon:
         yield daemon
+
+
+def test_events_of_nobody(hostile_daemon):
+    for cursor in None, 0, 2 ** 63 - 1:
+        answer = hostile_daemon.call('ReadEvents', {'gpu': 'software', 'cursor': cursor})
+        assert (answer['events'], answer['lost'], answer['more']) == ([], 0, False)
+        assert answer['cursor'] == 0
+        assert answer['vgpus'] == [{'number': 1, 'name': 'a'}]
 
 
 def test_clients_that_never_read(hostile_daemon):
@@ -344,7 +356,7 @@ def test_varlinkctl(hostile_daemon):
     result = subprocess.run(['varlinkctl', 'introspect', address, 'io.aliquot.Mediator'],
                             capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr
-    for text in 'method SetVGPU', 'error NotAdmitted', 'waits: Histogram':
+    for text in 'method SetVGPU', 'method ReadEvents', 'error NotAdmitted', 'waits: Histogram':
         assert text in result.stdout
     result = subprocess.run(['varlinkctl', '--json=short', 'call', address,
                              'io.aliquot.Mediator.ListVGPUs', '{}'],

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The control interface: the trace. The arbiter keeps the last events whether or not anybody reads
+ * them; a reply holds a bounded part of them, and the caller says where he has come to. So a reader
+ * costs what he asks for, and one who does not read nothing.
+ */
+#include "mediator/daemon/control_internal.h"
+
+#include "mediator/base/util.h"
+#include "mediator/daemon/arbiter_set.h"
+#include "mediator/daemon/mediator.h"
+
+#include <string.h>
+
+/* Of one reply: some hundred kilobytes of JSON, and milliseconds of the daemon's time. */
+#define EVENTS_MAX 1024
+
+static const char *kind_name(uint32_t kind)
+{
+    static const char *const names[] = {
+        [ARBITER_EVENT_WAIT] = "wait",   [ARBITER_EVENT_GRANT] = "grant",
+        [ARBITER_EVENT_YIELD] = "yield", [ARBITER_EVENT_RELEASE] = "release",
+        [ARBITER_EVENT_RESET] = "reset",
+    };
+    _Static_assert(ARRAY_SIZE(names) == ARBITER_N_EVENT_KINDS, "each kind has a name");
+    return names[kind];
+}
+
+struct events_parameters {
+    const char *gpu; /* borrowed from the message */
+    uint64_t cursor; /* UINT64_MAX = not given */
+};
+
+static int dispatch_cursor(const char *name, sd_json_variant *value, sd_json_dispatch_flags_t flags,
+                           void *opaque)
+{
+    return sd_json_variant_is_null(value) ? 0 : sd_json_dispatch_uint64(name, value, flags, opaque);
+}
+
+static const sd_json_dispatch_field events_fields[] = {
+    {"gpu", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string,
+     offsetof(struct events_parameters, gpu), SD_JSON_MANDATORY},
+    {"cursor", _SD_JSON_VARIANT_TYPE_INVALID, dispatch_cursor,
+     offsetof(struct events_parameters, cursor), 0},
+    {0},
+};
+
+/* sd_json_variant_new_array() at the end: appending one by one would copy the array each time. */
+static int events_to_json(const struct arbiter_event *events, size_t n, sd_json_variant **ret)
+{
+    sd_json_variant *array[EVENTS_MAX];
+    size_t done = 0;
+    int r = 0;
+
+    for (; done < n && r >= 0; done++) {
+        const struct arbiter_event *e = &events[done];
+        array[done] = NULL;
+        r = sd_json_buildo(&array[done],
+                           SD_JSON_BUILD_PAIR_INTEGER("timeNsec", control_int(e->time_ns)),
+                           SD_JSON_BUILD_PAIR_INTEGER("vgpu", e->vgpu),
+                           SD_JSON_BUILD_PAIR_STRING("kind", kind_name(e->kind)),
+                           SD_JSON_BUILD_PAIR_INTEGER("value", control_int(e->value)));
+    }
+    if (r >= 0)
+        r = sd_json_variant_new_array(ret, array, done);
+    for (size_t i = 0; i < done; i++)
+        sd_json_variant_unref(array[i]);
+    return r;
+}
+
+static int names_to_json(const struct mediator *m, const char *gpu, sd_json_variant **ret)
+{
+    sd_json_variant *names = NULL;
+    int r = sd_json_variant_new_array(&names, NULL, 0);
+
+    for (const struct vgpu *v = m->vgpus; v && r >= 0; v = v->next) {
+        if (!strcmp(v->config.gpu, gpu))
+            r = sd_json_variant_append_arraybo(
+                &names, SD_JSON_BUILD_PAIR_INTEGER("number", arbiter_vgpu_number(v->lease)),
+                SD_JSON_BUILD_PAIR_STRING("name", v->config.name));
+    }
+    if (r >= 0)
+        *ret = TAKE_PTR(names);
+    sd_json_variant_unref(names);
+    return r;
+}
+
+int control_on_events(sd_varlink *link, sd_json_variant *parameters,
+                      sd_varlink_method_flags_t flags, void *opaque)
+{
+    const struct client *client = opaque;
+    const struct mediator *m = client->control->mediator;
+    struct events_parameters p = {.cursor = UINT64_MAX};
+    struct arbiter_event events[EVENTS_MAX];
+    int r = control_dispatch(link, parameters, events_fields, &p);
+    if (r != 0)
+        return r;
+
+    const struct arbiter_set_entry *gpu = arbiter_set_first(m->arbiters);
+    while (gpu && strcmp(gpu->gpu, p.gpu) != 0)
+        gpu = gpu->next;
+    if (!gpu)
+        return sd_varlink_error(link, "io.aliquot.Mediator.NoSuchGPU", NULL);
+    uint64_t lost;
+    size_t n = arbiter_read_events(gpu->arbiter, &p.cursor, events, EVENTS_MAX, &lost);
+
+    sd_json_variant *array = NULL, *names = NULL;
+    r = events_to_json(events, n, &array);
+    if (r >= 0)
+        r = names_to_json(m, p.gpu, &names);
+    if (r >= 0)
+        r = sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_VARIANT("events", array),
+                               SD_JSON_BUILD_PAIR_INTEGER("cursor", control_int(p.cursor)),
+                               SD_JSON_BUILD_PAIR_INTEGER("lost", control_int(lost)),
+                               SD_JSON_BUILD_PAIR_BOOLEAN("more", n == EVENTS_MAX),
+                               SD_JSON_BUILD_PAIR_VARIANT("vgpus", names));
+    sd_json_variant_unref(array);
+    sd_json_variant_unref(names);
+    return r;
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* Events as a timeline: what is written for sequences that happen, and for those that can't. */
+#include "mediator/base/util.h"
+#include "mediator/cli/timeline.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static char *text;
+static size_t size;
+
+static void begin(struct timeline *t, bool preempts)
+{
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    timeline_init(t, out);
+    timeline_name_gpu(t, 1, "x\"y\\z\n", preempts);
+}
+
+static void end(struct timeline *t, uint64_t time_ns)
+{
+    FILE *out = t->out;
+    timeline_finish(t, time_ns);
+    assert_int_equal(fclose(out), 0);
+}
+
+#define HEAD                                                                                       \
+    "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n"                                              \
+    "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":1,\"tid\":0,\"args\":{\"name\":"              \
+    "\"GPU x\\\"y\\\\z\"}}"
+#define SPAN(what, ts, dur)                                                                        \
+    ",\n{\"name\":\"" what "\",\"ph\":\"X\",\"pid\":1,\"tid\":7,\"ts\":" ts ",\"dur\":" dur
+#define TAIL "\n]}\n"
+
+static void add(struct timeline *t, enum timeline_kind kind, uint64_t us)
+{
+    timeline_add(t, 1, 7, kind, us * 1000, us * 1000);
+}
+
+static void test_turn(void **state)
+{
+    struct timeline t;
+    begin(&t, false);
+    timeline_name_vgpu(&t, 1, 7, "desk");
+    timeline_name_vgpu(&t, 1, 7, "desk"); /* once is enough */
+    add(&t, TIMELINE_WAIT, 100);
+    add(&t, TIMELINE_GRANT, 150);
+    add(&t, TIMELINE_YIELD, 180);
+    add(&t, TIMELINE_RELEASE, 190);
+    end(&t, 500000);
+    assert_string_equal(
+        text, HEAD ",\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":1,\"tid\":7,"
+                   "\"args\":{\"name\":\"desk\"}}" SPAN("wait", "100.000", "50.000") "}" SPAN(
+                       "slice", "150.000",
+                       "40.000") ",\"args\":{\"charged_us\":190.000}}" SPAN("drain", "180.000",
+                                                                            "10.000") "}" TAIL);
+    free(text);
+}
+
+/* On a GPU that preempts, a slice ends when it is over, and may go on with no release between. */
+static void test_preempted(void **state)
+{
+    struct timeline t;
+    begin(&t, true);
+    add(&t, TIMELINE_GRANT, 100);
+    add(&t, TIMELINE_YIELD, 110);
+    add(&t, TIMELINE_GRANT, 130);
+    add(&t, TIMELINE_GRANT, 140);
+    end(&t, 150000);
+    assert_string_equal(
+        text,
+        HEAD SPAN("slice", "100.000", "10.000") "}" SPAN("preempted", "110.000", "20.000") "}" SPAN(
+            "slice", "130.000", "10.000") "}" SPAN("slice", "140.000", "10.000") "}" TAIL);
+    free(text);
+}
+
+/* What did not begin does not end; what has no end yet is cut at the end of the trace. */
+static void test_pieces(void **state)
+{
+    struct timeline t;
+    begin(&t, false);
+    add(&t, TIMELINE_YIELD, 10);
+    add(&t, TIMELINE_RELEASE, 20);
+    add(&t, TIMELINE_WAIT, 30);
+    timeline_add(&t, 99, 7, TIMELINE_RELEASE, 35000, 0); /* of another GPU */
+    end(&t, 40000);
+    assert_string_equal(text, HEAD SPAN("wait", "30.000", "10.000") "}" TAIL);
+    free(text);
+}
+
+static void test_gap(void **state)
+{
+    struct timeline t;
+    begin(&t, false);
+    add(&t, TIMELINE_GRANT, 10);
+    timeline_gap(&t, 1, 20000, 5);
+    add(&t, TIMELINE_RELEASE, 30);
+    add(&t, TIMELINE_RESET, 40);
+    end(&t, 50000);
+    assert_string_equal(text,
+                        HEAD ",\n{\"name\":\"events lost\",\"ph\":\"i\",\"s\":\"p\",\"pid\":1,"
+                             "\"tid\":0,\"ts\":20.000,\"args\":{\"lost\":5}}"
+                             ",\n{\"name\":\"reset\",\"ph\":\"i\",\"s\":\"t\",\"pid\":1,\"tid\":7,"
+                             "\"ts\":40.000}" TAIL);
+    free(text);
+}
+
+static void test_kinds(void **state)
+{
+    enum timeline_kind kind = TIMELINE_N_KINDS;
+    assert_true(timeline_kind_from_name("reset", &kind));
+    assert_int_equal(kind, TIMELINE_RESET);
+    assert_false(timeline_kind_from_name("", &kind));
+    assert_false(timeline_kind_from_name("grants", &kind));
+    assert_int_equal(kind, TIMELINE_RESET);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_turn), cmocka_unit_test(test_preempted),
+        cmocka_unit_test(test_pieces), cmocka_unit_test(test_gap), cmocka_unit_test(test_kinds)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
