@@ -5,6 +5,7 @@
 #include "mediator/cli/list.h"
 #include "mediator/cli/run.h"
 #include "mediator/cli/set.h"
+#include "mediator/cli/top.h"
 #include "mediator/cli/trace.h"
 
 #include <stddef.h>
@@ -23,6 +24,7 @@ const struct command commands[] = {
      "Says which daemon runs, on which GPU and why on that one.\n"
      "With --json: an object.\n",
      false, info_run},
+    {"top", "[OPTION]...", "who uses the GPU now, live", top_help, true, top_run},
     {"set", "NAME OPTION...", "changes a vGPU's share of the GPU", set_help, true, set_run},
     {"trace", "-o FILE [OPTION]...", "records who has the GPU when, for Perfetto", trace_help, true,
      trace_run},
