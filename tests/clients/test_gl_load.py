@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""gl-load: that it draws when it should and counts right, on Mesa's software renderer."""
+
+import json
+import os
+import subprocess
+import time
+
+import pytest
+from standalone import BUILD, TIMEOUT
+
+GL_LOAD = BUILD / 'samples/gl-load'
+ENV = os.environ | {'LIBGL_ALWAYS_SOFTWARE': '1', 'GALLIUM_DRIVER': 'llvmpipe',
+                    'ASAN_OPTIONS': 'detect_leaks=0'}
+
+
+def gl_load(*args, **more):
+    return subprocess.run([GL_LOAD, *map(str, args)], capture_output=True, text=True,
+                          timeout=TIMEOUT, check=False, env=ENV, **more)
+
+
+def report_of(result):
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def spans_in(log):
+    return [tuple(map(int, line.split())) for line in log.read_text().splitlines()]
+
+
+def check_counts(report, spans, seconds):
+    """That the report is what its log says."""
+    times = sorted(end - start for start, end in spans
+                   if report['from_ns'] <= end < report['to_ns'])
+    assert report['to_ns'] - report['from_ns'] == int(seconds * 1e9)
+    assert report['frames'] == len(times) > 0
+    assert report['fps'] == pytest.approx(len(times) / seconds, abs=1e-3)
+    assert report['p50_ms'] == pytest.approx(times[len(times) // 2] / 1e6, abs=1e-3)
+    assert report['p99_ms'] == pytest.approx(times[int(len(times) * 0.99)] / 1e6, abs=1e-3)
+    assert report['max_ms'] == pytest.approx(times[-1] / 1e6, abs=1e-3)
+    return times
+
+
+def test_saturating(tmp_path):
+    log = tmp_path / 'log'
+    report = report_of(gl_load('--work', 4, '--draws', 3, '--seconds', 0.2, '--warmup', 0.05,
+                               '--log', log))
+    spans = spans_in(log)
+    check_counts(report, spans, 0.2)
+    assert (report['work'], report['draws'], report['missed']) == (4, 3, 0)
+    assert 'llvmpipe' in report['renderer']
+    for (_, end), (start, _) in zip(spans, spans[1:]):
+        assert start == end
+
+
+def test_rate(tmp_path):
+    log = tmp_path / 'log'
+    start_ns = time.monotonic_ns()
+    report = report_of(gl_load('--work', 1, '--rate', 50, '--seconds', 0.5, '--warmup', 0,
+                               '--log', log, '--start-at', start_ns))
+    times = check_counts(report, spans_in(log), 0.5)
+    assert report['missed'] == sum(t > 20_000_000 for t in times)
+    assert report['late_ms'] > 0  # no process starts in no time
+    due = [start for start, _ in spans_in(log)]
+    assert all((t - start_ns) % 20_000_000 == 0 for t in due)
+    assert len(set(due)) == len(due)
+
+
+def test_is_told_when_to_start(tmp_path):
+    log = tmp_path / 'log'
+    with subprocess.Popen([GL_LOAD, '--work', '1', '--seconds', '0.1', '--warmup', '0',
+                           '--start-at', '-', '--log', log], env=ENV, text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == 'ready\n'
+        start_ns = time.monotonic_ns() + 100_000_000
+        output, _ = process.communicate(f'{start_ns}\n', TIMEOUT)
+    assert process.returncode == 0
+    assert json.loads(output)['from_ns'] == start_ns
+    assert spans_in(log)[0][0] >= start_ns
+
+
+def test_nobody_says_when_to_start():
+    result = gl_load('--work', 1, '--start-at', '-', stdin=subprocess.DEVNULL)
+    assert result.returncode == 1
+    assert 'nobody said' in result.stderr
+
+
+def test_calibration():
+    report = report_of(gl_load('--frame-ms', 3, '--draws', 2, '--seconds', 0.05))
+    assert report['work'] > 1
+
+
+@pytest.mark.parametrize('args', [
+    [], ['--work', '1', '--frame-ms', '1'], ['--work', '0'], ['--work', '1.5'],
+    ['--work', '1', '--draws', '0'], ['--frame-ms', '0'], ['--frame-ms', 'nan'],
+    ['--work', '1', '--rate', '-1'], ['--work', '1', '--start-at', '0'],
+    ['--work', '1', '--platform', 'x'], ['--work', '1', 'extra']])
+def test_usage(args):
+    assert gl_load(*args).returncode == 2
