@@ -15,20 +15,20 @@ import os
 import pathlib
 import re
 import select
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 
-from lib.daemon import ALIQUOTD, BUILD, RENDERER, START_TIMEOUT, Daemon, require, stop
+from lib.daemon import ALIQUOTD, BUILD, RENDERER, Daemon, require
+from lib.environment import (SHIM, Failed, base_environment, check_renderer, native_environment,
+                             shim_environment, vtest_environment)
+from lib.peer import require_peer, virgl_test_server
 from lib.report import machine, missing_row, print_columns, print_table, progress, row, write_json
 
 GL_BENCH = BUILD / 'samples/gl-bench'
 GL_TRIANGLE = BUILD / 'samples/gl-triangle'
-SHIM = BUILD / 'guest-driver/shim/libaliquot-shim.so'
 
 NATIVE, PEER, VTEST, OURS = 'native', 'virgl_test_server', 'vtest', 'shim'
 COLUMNS = (NATIVE, PEER, VTEST, OURS)
@@ -46,66 +46,15 @@ TARGET_VTEST_OF_PEER = 0.95
 TARGET_FIRST_FRAME_MS = 120  # on top of native's
 
 
-class Failed(Exception):
-    """A run that gave no figure."""
-
-
 # ---- columns ------------------------------------------------------------------------------------
 
 
-def base_environment():
-    """Ours, without what chooses a driver."""
-    drop = ('ALIQUOT_SOCKET', 'ALIQUOT_MEMORY', 'EGL_', 'GALLIUM_', 'LD_PRELOAD', 'LIBGL_',
-            'MESA_', 'VTEST_')
-    return {name: value for name, value in os.environ.items() if not name.startswith(drop)}
-
-
-def environment(column, peer_socket, socket_):
-    software = {'LIBGL_ALWAYS_SOFTWARE': '1'}
-    return base_environment() | {
-        NATIVE: software | {'GALLIUM_DRIVER': 'llvmpipe'},
-        PEER: software | {'GALLIUM_DRIVER': 'virpipe', 'VTEST_SOCKET_NAME': str(peer_socket)},
-        VTEST: software | {'GALLIUM_DRIVER': 'virpipe', 'VTEST_SOCKET_NAME': str(socket_)},
-        OURS: {'LD_PRELOAD': str(SHIM), 'ALIQUOT_SOCKET': str(socket_)},
-    }[column]
-
-
-@contextlib.contextmanager
-def virgl_test_server(folder):
-    """Yields its socket."""
-    path = folder / 'virgl_test_server.sock'
-    env = base_environment() | {'LIBGL_ALWAYS_SOFTWARE': '1', 'GALLIUM_DRIVER': 'llvmpipe',
-                                'EGL_PLATFORM': 'surfaceless'}
-    with open(folder / 'virgl_test_server.log', 'w', encoding='utf-8') as log:
-        server = subprocess.Popen(
-            ['virgl_test_server', '--use-egl-surfaceless', '--socket-path', path],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True)
-    try:
-        deadline = time.monotonic() + START_TIMEOUT
-        while True:
-            try:
-                with socket.socket(socket.AF_UNIX) as s:
-                    s.connect(str(path))
-                break
-            except OSError:
-                if server.poll() is not None or time.monotonic() > deadline:
-                    sys.exit('gl: virgl_test_server did not start')
-                time.sleep(0.01)
-        yield path
-    finally:
-        stop(server)
-        # A child serves each client, and may outlive both.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
+def environment(column, peer_socket, socket):
+    return {NATIVE: native_environment(), PEER: vtest_environment(peer_socket),
+            VTEST: vtest_environment(socket), OURS: shim_environment(socket)}[column]
 
 
 # ---- runs ---------------------------------------------------------------------------------------
-
-
-def check_renderer(column, text):
-    """That the column measured what it is named after: Mesa falls back without a word."""
-    if ('virgl (' in text) == (column == NATIVE):
-        raise Failed(f'drew with something else: {text.strip()[:200]}')
 
 
 def frames_per_second(column, env, workload, seconds):
@@ -120,7 +69,7 @@ def frames_per_second(column, env, workload, seconds):
     if result.returncode != 0:
         last = (result.stderr.strip().splitlines() or ['nothing said'])[-1]
         raise Failed(f'{workload} ended with status {result.returncode}: {last}')
-    check_renderer(column, result.stdout)
+    check_renderer(column == NATIVE, result.stdout)
     fps = float(re.search(r'([\d.]+) fps', result.stdout).group(1))
     if fps <= 0:
         raise Failed(f'{workload} drew no frame')
@@ -149,7 +98,7 @@ def first_frame_ms(column, env):
             raise Failed('gl-triangle does not end') from None
         finally:
             process.kill()  # nothing to do if it has ended
-    check_renderer(column, said.decode(errors='replace'))
+    check_renderer(column == NATIVE, said.decode(errors='replace'))
     return elapsed * 1000
 
 
@@ -306,8 +255,7 @@ def measure(options, folder):
 
 def main():
     require(GL_BENCH, GL_TRIANGLE, SHIM, ALIQUOTD, RENDERER)
-    if not shutil.which('virgl_test_server'):
-        sys.exit('gl: virgl_test_server is missing (package virgl-server)')
+    require_peer()
     options = parse_options(known_workloads())
     # Finally-blocks stop what was started.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))

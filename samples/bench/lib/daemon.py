@@ -7,6 +7,9 @@ import select
 import subprocess
 import sys
 
+from lib.place import ANYWHERE, renderer_for
+from lib.report import program
+
 BUILD = pathlib.Path(os.environ.get('ALIQUOT_BUILD', 'build')).absolute()
 ALIQUOTD = BUILD / 'mediator/daemon/aliquotd'
 RENDERER = BUILD / 'mediator/renderer/aliquot-renderer'
@@ -14,12 +17,11 @@ RENDERER = BUILD / 'mediator/renderer/aliquot-renderer'
 START_TIMEOUT = 60  # seconds
 
 
-def require(*programs):
+def require(*paths):
     """Ends the benchmark if something it needs has not been built."""
-    for program in programs:
-        if not program.exists():
-            sys.exit(f'{pathlib.Path(sys.argv[0]).stem}: {program} is missing; build first, '
-                     'or set ALIQUOT_BUILD')
+    for path in paths:
+        if not path.exists():
+            sys.exit(f'{program()}: {path} is missing; build first, or set ALIQUOT_BUILD')
 
 
 def stop(process):
@@ -39,19 +41,21 @@ def pin_to(cpu):
 class Daemon:
     """A private aliquotd on the software GPU with one vGPU, "bench"."""
 
-    def __init__(self, folder, backend, cpu=None, env=None):
+    def __init__(self, folder, backend, cpu=None, env=None, options=(), place=ANYWHERE):
         self.folder = pathlib.Path(folder)
         self.socket = self.folder / 'bench.sock'
         self._log = open(self.folder.with_suffix('.log'), 'w+', encoding='utf-8')
+        renderer = renderer_for(place, RENDERER, self.folder.parent)
         ready, ready_end = os.pipe()
         # An empty file, so that the machine's own configuration does not count. A session of its
         # own: Ctrl-C is for us, and then we stop it.
         self.process = subprocess.Popen(
-            [ALIQUOTD, '--config', '/dev/null', '--socket-dir', self.folder, '--vgpu', 'bench',
-             '--backend', backend, '--gpu', 'software', f'--ready-fd={ready_end}'],
+            [*place.client_command, ALIQUOTD, '--config', '/dev/null',
+             '--socket-dir', self.folder, '--vgpu', 'bench', '--backend', backend,
+             '--gpu', 'software', f'--ready-fd={ready_end}', *options],
             pass_fds=[ready_end], stderr=self._log, preexec_fn=pin_to(cpu),
             start_new_session=True,
-            env=(os.environ if env is None else env) | {'ALIQUOT_RENDERER': str(RENDERER)})
+            env=(os.environ if env is None else env) | {'ALIQUOT_RENDERER': str(renderer)})
         os.close(ready_end)
         try:
             came = select.select([ready], [], [], START_TIMEOUT)[0] and os.read(ready, 1)
@@ -62,7 +66,7 @@ class Daemon:
             os.close(ready)
         if came != b'\n':
             self.stop()
-            sys.exit(f'{pathlib.Path(sys.argv[0]).stem}: aliquotd did not start:\n' + self.log())
+            sys.exit(f'{program()}: aliquotd did not start:\n' + self.log())
 
     def log(self):
         # At a place of our own: the offset is the daemon's, too.

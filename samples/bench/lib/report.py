@@ -10,8 +10,13 @@ import statistics
 import sys
 
 
+def program():
+    """The name of the benchmark."""
+    return pathlib.Path(sys.argv[0]).stem
+
+
 def progress(text):
-    print(f'{pathlib.Path(sys.argv[0]).stem}: {text}', file=sys.stderr, flush=True)
+    print(f'{program()}: {text}', file=sys.stderr, flush=True)
 
 
 def machine():
