@@ -24,11 +24,6 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-void load_sort(int64_t *times, size_t count)
-{
-    qsort(times, count, sizeof(*times), compare);
-}
-
 int load_record_add(struct load_record *record, int64_t start_ns, int64_t end_ns)
 {
     if (record->count == record->allocated) {
@@ -69,7 +64,7 @@ int load_record_summarize(const struct load_record *record, int64_t from_ns, int
         free(times);
         return -ENODATA;
     }
-    load_sort(times, sum.frames);
+    qsort(times, sum.frames, sizeof(*times), compare);
     size_t middle = sum.frames / 2;
     size_t late = (size_t)((double)sum.frames * 0.99);
     sum.p50_ms = (double)times[middle] / 1e6;

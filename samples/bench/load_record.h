@@ -26,7 +26,6 @@ struct load_summary {
 };
 
 int64_t load_now_ns(void);
-void load_sort(int64_t *times, size_t count);
 
 /* 0 or -ENOMEM. */
 int load_record_add(struct load_record *record, int64_t start_ns, int64_t end_ns);

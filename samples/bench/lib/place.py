@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Where what draws, the clients and the daemon run: anywhere, or on a "GPU" that does not preempt.
+"""Where what draws, the clients and the daemon run: anywhere, or on the rig.
 
-The software GPU is threads that Linux preempts, so everybody looks fair on it; a real GPU does not
-stop in the middle of what it was given. A process that draws comes close to that when it is
-SCHED_FIFO on a processor of its own, with one thread that rasterises: of several such processes one
-begins when the other waits. The clients have the other processor.
+The rig is a "GPU" that does not preempt. The software GPU is threads that Linux preempts, so all
+who share it look fair; a real GPU does not stop in the middle of what it was given. A process that
+draws comes close to that when it is SCHED_FIFO on a processor of its own, with one thread that
+rasterises: of several such processes one begins when the other waits. The clients have the other
+processor.
 """
 
 import contextlib
@@ -17,28 +18,32 @@ RT_RUNTIME = pathlib.Path('/proc/sys/kernel/sched_rt_runtime_us')
 UNLIMITED = '-1'  # the default stops real-time processes for 50 ms a second
 
 PRIORITY = 10
+NICE = -20  # clients and aliquotd, so that what else runs here does not count
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
     name: str
-    gpu_command: list = ()         # what goes before the command of a process that draws
-    gpu_environment: dict = dataclasses.field(default_factory=dict)
-    client_command: list = ()      # before that of a client, and of aliquotd
-    preempt: str = 'cpu'           # how a slice ends on this GPU (aliquotd --preempt)
+    gpu_command: list      # what goes before the command of a process that draws
+    gpu_environment: dict  # and what is added to its environment
+    client_command: list   # before that of a client, and of aliquotd
+    preempt: str           # how a slice ends on this GPU (aliquotd --preempt)
 
 
-ANYWHERE = Place('preemptible', [], {}, [])
+PLAIN, RIG = 'plain', 'rig'
+PLACES = (PLAIN, RIG)
+
+ANYWHERE = Place(PLAIN, [], {}, [], 'cpu')
 
 
-def fifo_place():
+def rig_place():
     """(place, None), or (None, why there is none)."""
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) < 2:
         return None, 'needs two processors'
     gpu = ['chrt', '-f', str(PRIORITY), 'taskset', '-c', str(cpus[0])]
-    place = Place('not preemptible', gpu, {'LP_NUM_THREADS': '1'},
-                  ['taskset', '-c', str(cpus[1])], 'drain')
+    place = Place(RIG, gpu, {'LP_NUM_THREADS': '1'},
+                  ['nice', '-n', str(NICE), 'taskset', '-c', str(cpus[1])], 'drain')
     try:
         tried = subprocess.run([*gpu, 'true'], capture_output=True, text=True, check=False)
     except FileNotFoundError as e:

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""What benchmarks of sharing compare: each has clients draw in its own way."""
+
+import contextlib
+import subprocess
+
+from lib.control import Control
+from lib.daemon import ALIQUOTD, BUILD, Daemon
+from lib.environment import base_environment, native_environment, vtest_environment
+from lib.peer import virgl_test_server
+
+ALIQUOT = BUILD / 'mediator/cli/aliquot'
+
+NATIVE, PEER, SERVERS, OURS = 'native', 'virgl_test_server', 'virgl_test_servers', 'aliquot'
+COLUMNS = (NATIVE, PEER, SERVERS, OURS)
+
+
+class Native:
+    """Each client draws by itself."""
+
+    native = True
+
+    def __init__(self, place):
+        self._place = place
+
+    def command(self, number, load, command):
+        place = self._place
+        return [*place.gpu_command, *command], native_environment() | place.gpu_environment
+
+
+class Peer:
+    """All clients at one virgl_test_server, which makes a process for each."""
+
+    native = False
+
+    def __init__(self, place, socket):
+        self._place = place
+        self._socket = socket
+
+    def command(self, number, load, command):
+        return [*self._place.client_command, *command], vtest_environment(self._socket)
+
+
+class Servers:
+    """A virgl_test_server for each client, which lives as long as the column."""
+
+    native = False
+
+    def __init__(self, place, folder, stack):
+        self._place = place
+        self._folder = folder
+        self._stack = stack
+        self._sockets = {}
+
+    def command(self, number, load, command):
+        if number not in self._sockets:
+            self._sockets[number] = self._stack.enter_context(
+                virgl_test_server(self._folder, f'server-{number}', self._place))
+        return ([*self._place.client_command, *command],
+                vtest_environment(self._sockets[number]))
+
+
+class Ours:
+    """A vGPU for each client."""
+
+    native = False
+
+    def __init__(self, place, daemon):
+        self._place = place
+        self.daemon = daemon
+        self.control = Control(daemon.folder)
+
+    def command(self, number, load, command):
+        knobs = load.knobs if slices_time() else ()
+        return ([*self._place.client_command, ALIQUOT, 'run', '--socket-dir',
+                 str(self.daemon.folder), '--name', vgpu_name(number), *knobs, '--', *command],
+                base_environment())
+
+
+def vgpu_name(number):
+    return f'load-{number}'
+
+
+def slices_time():
+    """Whether this aliquotd slices the GPU's time."""
+    if not hasattr(slices_time, 'answer'):
+        text = subprocess.run([ALIQUOTD, '--help'], capture_output=True, text=True,
+                              check=True).stdout
+        slices_time.answer = '--preempt' in text
+    return slices_time.answer
+
+
+@contextlib.contextmanager
+def ours(place, folder, policy=None):
+    """aliquotd with vGPUs for clients. policy: of time; None = its default."""
+    options = []
+    if slices_time():
+        options += ['--preempt', place.preempt] + (['--policy', policy] if policy else [])
+    with Daemon(folder / 'aliquot', 'virgl', env=base_environment(), options=options,
+                place=place) as daemon:
+        yield Ours(place, daemon)
+
+
+@contextlib.contextmanager
+def open_columns(place, folder, names=COLUMNS):
+    """Yields {name: column}, with servers in that folder."""
+    folder.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        makers = {
+            NATIVE: lambda: Native(place),
+            PEER: lambda: Peer(place, stack.enter_context(
+                virgl_test_server(folder, place=place))),
+            SERVERS: lambda: Servers(place, folder, stack),
+            OURS: lambda: stack.enter_context(ours(place, folder)),
+        }
+        yield {name: makers[name]() for name in names}

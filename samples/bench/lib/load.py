@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""Several gl-load at once, natively, through virgl_test_server, or on vGPUs."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import select
+import signal
+import subprocess
+import time
+
+from lib.daemon import BUILD
+from lib.environment import Failed, check_renderer
+
+GL_LOAD = BUILD / 'samples/gl-load'
+
+TIMEOUT = 60  # seconds on top of what a run measures
+START_NS = 100_000_000  # from when all are ready to when they begin
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """What a client draws, and what a vGPU for it is given (options of aliquot run)."""
+    work: int
+    draws: int = 1
+    rate: float = 0
+    knobs: tuple = ()
+
+
+@dataclasses.dataclass
+class Drawn:
+    """What a client says afterwards."""
+    report: dict
+    spans: list  # (start, end) of each frame
+
+
+class Client:
+    """A gl-load that waits for its start."""
+
+    def __init__(self, column, number, load, folder, seconds, warmup):
+        self.column = column
+        self._warmup = warmup
+        self._log = folder / f'load-{number}.log'
+        self._errors = folder / f'load-{number}.err'
+        command = [GL_LOAD, '--work', load.work, '--draws', load.draws, '--rate', load.rate,
+                   '--seconds', seconds, '--warmup', warmup, '--start-at', '-',
+                   '--log', self._log]
+        command, env = column.command(number, load, list(map(str, command)))
+        with open(self._errors, 'w', encoding='utf-8') as errors:
+            self._process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE,
+                                             stdout=subprocess.PIPE, stderr=errors, text=True,
+                                             start_new_session=True)
+
+    def _read(self, deadline):
+        left = deadline - time.monotonic()
+        if not select.select([self._process.stdout], [], [], max(left, 0))[0]:
+            raise Failed('gl-load does not answer')
+        line = self._process.stdout.readline()
+        if not line:
+            last = (self._errors.read_text(encoding='utf-8').strip().splitlines()
+                    or ['nothing said'])[-1]
+            raise Failed(f'gl-load failed: {last}')
+        return line
+
+    def wait_ready(self):
+        if self._read(time.monotonic() + TIMEOUT) != 'ready\n':
+            raise Failed('gl-load is not ready')
+
+    def start(self, start_ns):
+        self._process.stdin.write(f'{start_ns}\n')
+        self._process.stdin.flush()
+
+    def result(self, deadline):
+        report = json.loads(self._read(deadline))
+        check_renderer(self.column.native, report['renderer'])
+        if report['late_ms'] > self._warmup * 1e3:
+            raise Failed(f'gl-load began {report["late_ms"]:.0f} ms late')
+        try:
+            if self._process.wait(max(deadline - time.monotonic(), 1)) != 0:
+                raise Failed('gl-load failed at its end')
+        except subprocess.TimeoutExpired:
+            raise Failed('gl-load does not end') from None
+        with open(self._log, encoding='utf-8') as log:
+            return Drawn(report, [tuple(map(int, line.split())) for line in log])
+
+    def stop(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+
+def draw_together(column, loads, folder, seconds, warmup=0.5, during=None):
+    """[Drawn of each]: they begin at one time. during(from_ns, to_ns) runs meanwhile, if given."""
+    folder = pathlib.Path(folder)
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for number, load in enumerate(loads):
+            client = Client(column, number, load, folder, seconds, warmup)
+            stack.callback(client.stop)
+            client.wait_ready()
+            clients.append(client)
+        start_ns = time.monotonic_ns() + START_NS
+        for client in clients:
+            client.start(start_ns)
+        from_ns = start_ns + int(warmup * 1e9)
+        if during:
+            during(from_ns, from_ns + int(seconds * 1e9))
+        deadline = time.monotonic() + warmup + seconds + TIMEOUT
+        return [client.result(deadline) for client in clients]
+
+
+def calibrate(column, folder, frame_ms, draws):
+    """The work of a frame that takes that long when nobody else draws."""
+    command = [GL_LOAD, '--frame-ms', frame_ms, '--draws', draws, '--seconds', 0.01,
+               '--warmup', 0]
+    command, env = column.command(0, Load(1, draws), list(map(str, command)))
+    try:
+        result = subprocess.run(command, env=env, capture_output=True, text=True, check=False,
+                                stdin=subprocess.DEVNULL, timeout=TIMEOUT, cwd=folder)
+    except subprocess.TimeoutExpired:
+        raise Failed('calibration does not end') from None
+    if result.returncode != 0:
+        raise Failed(f'calibration: {result.stderr.strip()}')
+    report = json.loads(result.stdout)
+    check_renderer(column.native, report['renderer'])
+    return report['work']
