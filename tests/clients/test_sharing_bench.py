@@ -57,6 +57,21 @@ def test_fairness(tmp_path):
         assert rows[f'{place}: 1:3: worst 1 s window']['target'] == 3
 
 
+def test_latency(tmp_path):
+    rows, report = report_of('latency', tmp_path, '--scene', 'hog', 'alone')
+    for place in places_of(report):
+        for scene in ('alone', 'hog'):
+            fps = rows[f'{place}: {scene}: fps']
+            assert all(0 < fps[column] <= 61 for column in ('value', 'native', 'peer'))
+            assert fps['target'] == {'plain': 59.5, 'rig': 59}[place]
+            p50, p99, longest = (rows[f'{place}: {scene}: {what}'] for what in
+                                 ('p50', 'p99', 'max'))
+            for column in ('value', 'native', 'peer'):
+                assert p50[column] <= p99[column] <= longest[column]
+    plain = rows['plain: hog: p99']
+    assert plain['target'] == plain['peer']
+
+
 def test_one_column_and_place(tmp_path):
     rows, _ = report_of('fairness', tmp_path, '--scene', '1:1', '--place', 'plain', '--column',
                         'aliquot')
@@ -65,7 +80,7 @@ def test_one_column_and_place(tmp_path):
     assert not any(name.startswith('rig') for name in rows)
 
 
-@pytest.mark.parametrize('name', ['fairness'])
+@pytest.mark.parametrize('name', ['fairness', 'latency'])
 @pytest.mark.parametrize('args', [['--scene', 'nonsense'], ['--place', 'nowhere'],
                                   ['--seconds', '0'], ['--runs', '0'], ['extra']])
 def test_usage(name, args):
