@@ -72,7 +72,7 @@ int bench_pin(int cpu)
 
 static const char help[] =
     "Usage: aliquot-bench ring --socket PATH [--seconds S] [--pin CPU]\n"
-    "       aliquot-bench pingpong [--seconds S] [--pin CPU]\n"
+    "       aliquot-bench pingpong [--seconds S] [--pin CPU] [--pin-other CPU]\n"
     "       aliquot-bench first-clear --socket PATH [--hold]\n"
     "One measurement, as one JSON object on stdout.\n"
     "\n"
@@ -82,10 +82,11 @@ static const char help[] =
     "               price of two wake-ups\n"
     "  first-clear  milliseconds from connecting to a vGPU to the first completed clear\n"
     "\n"
-    "  --socket PATH  the vGPU's socket\n"
-    "  --seconds S    how long to measure (default 1)\n"
-    "  --pin CPU      run on this CPU; the server's place is its starter's business\n"
-    "  --hold         stay connected, idle, until standard input ends\n"
+    "  --socket PATH    the vGPU's socket\n"
+    "  --seconds S      how long to measure (default 1)\n"
+    "  --pin CPU        run on this CPU; the server's place is its starter's business\n"
+    "  --pin-other CPU  where the process that answers runs, if not there, too\n"
+    "  --hold           stay connected, idle, until standard input ends\n"
     "Exit code: 0 done, 1 failed, 2 bad usage.\n";
 
 static const struct {
@@ -104,14 +105,29 @@ static int usage(void)
     return 2;
 }
 
+static bool parse_cpu(const char *text, int *ret)
+{
+    char *end;
+    long cpu = strtol(text, &end, 10);
+
+    if (*end || end == text || cpu < 0 || cpu >= CPU_SETSIZE)
+        return false;
+    *ret = (int)cpu;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"socket", required_argument, NULL, 's'}, {"seconds", required_argument, NULL, 't'},
-        {"pin", required_argument, NULL, 'p'},    {"hold", no_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},         {0},
+        {"socket", required_argument, NULL, 's'},
+        {"seconds", required_argument, NULL, 't'},
+        {"pin", required_argument, NULL, 'p'},
+        {"pin-other", required_argument, NULL, 'q'},
+        {"hold", no_argument, NULL, 'o'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
     };
-    struct bench_options options = {.seconds = 1, .cpu = -1};
+    struct bench_options options = {.seconds = 1, .cpu = -1, .other = -1};
     int option;
     char *end;
 
@@ -126,8 +142,11 @@ int main(int argc, char **argv)
                 return usage();
             break;
         case 'p':
-            options.cpu = (int)strtol(optarg, &end, 10);
-            if (*end || options.cpu < 0 || options.cpu >= CPU_SETSIZE)
+            if (!parse_cpu(optarg, &options.cpu))
+                return usage();
+            break;
+        case 'q':
+            if (!parse_cpu(optarg, &options.other))
                 return usage();
             break;
         case 'o':

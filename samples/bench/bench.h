@@ -14,6 +14,7 @@ struct bench_options {
     const char *socket;
     double seconds;
     int cpu;   /* to run on, or -1 */
+    int other; /* the second process's CPU, or -1: the same as above */
     bool hold; /* stay connected until standard input ends */
 };
 

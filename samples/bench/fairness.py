@@ -15,7 +15,7 @@ from lib import shares
 from lib.columns import NATIVE, OURS, SERVERS, open_columns, slices_time, vgpu_name
 from lib.control import Sampler
 from lib.load import Load, calibrate, draw_together
-from lib.sharing import Rounds, parse_options, run_benchmark
+from lib.sharing import Rounds, add_options, parse_options, run_benchmark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +140,8 @@ def measure(options, place, folder):
 
 
 def main():
-    options = parse_options(__doc__, seconds=10, runs=3, quick_seconds=0.3, scenes=list(SCENES))
+    options = parse_options(add_options(__doc__, seconds=10, runs=3, quick_seconds=0.15,
+                                        scenes=list(SCENES)))
     run_benchmark('fairness', options, measure)
 
 

@@ -14,7 +14,7 @@ import statistics
 from lib.columns import NATIVE, OURS, PEER, SERVERS, open_columns
 from lib.load import Load, calibrate, draw_together
 from lib.place import PLAIN, RIG
-from lib.sharing import Rounds, parse_options, run_benchmark
+from lib.sharing import Rounds, add_options, parse_options, run_benchmark
 
 LIGHT_MS, LIGHT_HZ = 1.3, 60
 HOG_MS, HOG_DRAWS = 126, 100
@@ -96,7 +96,8 @@ def measure(options, place, folder):
 
 
 def main():
-    options = parse_options(__doc__, seconds=10, runs=3, quick_seconds=0.3, scenes=list(SCENES))
+    options = parse_options(add_options(__doc__, seconds=10, runs=3, quick_seconds=0.15,
+                                        scenes=list(SCENES)))
     # What the others are compared with comes first.
     options.scene = sorted(options.scene, key=lambda scene: scene != ALONE)
     run_benchmark('latency', options, measure)

@@ -64,8 +64,10 @@ int bench_pingpong(const struct bench_options *options)
     pid_t child = fork(); /* inherits the pinning */
     if (child == 0) {
         close(pair[0]);
-        echo(pair[1]);
-        _exit(0);
+        result = bench_pin(options->other);
+        if (result == 0)
+            echo(pair[1]);
+        _exit(result < 0); /* without an answer we fail */
     }
     close(pair[1]);
     result = child < 0 ? -errno : measure(pair[0], options->seconds, times);

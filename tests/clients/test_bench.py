@@ -38,6 +38,12 @@ def test_pingpong():
     check_times(bench('pingpong', '--seconds', 0.1), 'pingpong')
 
 
+def test_pingpong_across_processors():
+    cpus = sorted(os.sched_getaffinity(0))
+    check_times(bench('pingpong', '--seconds', 0.1, '--pin', cpus[0], '--pin-other', cpus[-1]),
+                'pingpong')
+
+
 def test_first_clear(tmp_path):
     with Renderer(tmp_path) as renderer:
         result = bench('first-clear', '--socket', renderer.socket)
@@ -47,7 +53,8 @@ def test_first_clear(tmp_path):
 
 
 @pytest.mark.parametrize('args', [[], ['nonsense'], ['ring'], ['pingpong', '--seconds', '-1'],
-                                  ['pingpong', '--pin', 'x'], ['pingpong', 'extra']])
+                                  ['pingpong', '--pin', 'x'], ['pingpong', '--pin-other', '-1'],
+                                  ['pingpong', 'extra']])
 def test_usage(args):
     assert bench(*args).returncode == 2
 

@@ -41,6 +41,29 @@ class Control:
     def info(self):
         return self.call('GetInfo')
 
+    def totals(self):
+        """What the GPU's arbiter counted; None if this aliquotd does not."""
+        return self.info().get('gpuTime')
+
+
+class Histogram:
+    """Counts of times; bucket i counts what is below 2^i µs, and not below half of that."""
+
+    def __init__(self, before, after):
+        """What came between two answers."""
+        self.counts = [a - b for a, b in zip(after['buckets'], before['buckets'])]
+        self.count = sum(self.counts)
+
+    def percentile_us(self, share):
+        """Within a bucket evenly; None if nothing was counted."""
+        left = share * self.count
+        for i, count in enumerate(self.counts):
+            if count and left <= count:
+                low = 2.0 ** (i - 1) if i else 0.0
+                return low + (2.0 ** i - low) * left / count
+            left -= count
+        return None
+
 
 class Sampler(threading.Thread):
     """Asks for the vGPUs every so often: [(time, {name: vGPU})]."""

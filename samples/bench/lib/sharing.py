@@ -35,7 +35,7 @@ class Series:
         """As report.row(), with native and the peer beside our column."""
         values = self.of(column, figure)
         if values is None:
-            return missing_row(name, unit, self.notes.get(column, 'not measured'))
+            return missing_row(name, unit, self.notes.get(column, 'nobody counts that'))
         if column == OURS:
             more = {'native': self.of(NATIVE, figure), 'peer': self.of(PEER, figure)} | more
         return row(name, values, unit, **more)
@@ -70,7 +70,8 @@ class Rounds:
         return series
 
 
-def parse_options(text, seconds, runs, quick_seconds, scenes=None, columns=True):
+def add_options(text, seconds, runs, quick_seconds, scenes=None, columns=COLUMNS):
+    """A parser of the common ones, for parse_options()."""
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
     parser.add_argument('--json', metavar='FILE', help='where the figures go')
     parser.add_argument('--seconds', type=float, help=f'of each run ({seconds:g})')
@@ -79,7 +80,7 @@ def parse_options(text, seconds, runs, quick_seconds, scenes=None, columns=True)
                         help='plain: what draws runs as any program; rig: on a processor of its '
                              'own that does not preempt it (both)')
     if columns:
-        parser.add_argument('--column', nargs='+', choices=COLUMNS, default=COLUMNS,
+        parser.add_argument('--column', nargs='+', choices=columns, default=columns,
                             help='only these')
     if scenes:
         parser.add_argument('--scene', nargs='+', choices=scenes, default=scenes,
@@ -87,11 +88,17 @@ def parse_options(text, seconds, runs, quick_seconds, scenes=None, columns=True)
     parser.add_argument('--quick', action='store_true',
                         help=f'1 run of {quick_seconds:g} s: to see that it works, not for '
                              'figures')
+    parser.set_defaults(usual=(seconds, runs), usual_quick=(quick_seconds, 1))
+    return parser
+
+
+def parse_options(parser):
     options = parser.parse_args()
+    seconds, runs = options.usual_quick if options.quick else options.usual
     if options.seconds is None:
-        options.seconds = quick_seconds if options.quick else seconds
+        options.seconds = seconds
     if options.runs is None:
-        options.runs = 1 if options.quick else runs
+        options.runs = runs
     if not 0 < options.seconds <= 3600 or options.runs < 1:
         parser.error('--seconds must be in 0 … 3600, --runs at least 1')
     return options

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""What it costs to give the GPU from one vGPU to the next.
+
+usage: handoff.py [--json FILE] [--seconds S] [--runs N] [--place plain|rig] [--scene S...]
+                  [--quick]
+
+From the end of a slice to the next vGPU's first submission, and how long nobody had work on the GPU
+while all wanted it: both as aliquotd counts them. The yardstick is a ping-pong over a socket
+between two processors: a handoff, too, wakes two processes, one after the other. A missed target is
+a result; the exit status is 1 only if something did not run.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import time
+
+from lib.columns import NATIVE, OURS, open_columns
+from lib.daemon import BUILD, require
+from lib.control import Histogram
+from lib.environment import Failed
+from lib.load import Load, calibrate, draw_together
+from lib.sharing import Rounds, add_options, parse_options, run_benchmark
+
+BENCH = BUILD / 'samples/aliquot-bench'
+
+HOG_MS, HOG_DRAWS = 126, 100
+SLICE = '4ms'
+SCENES = {'2-hogs': 2, '8-hogs': 8}
+
+TARGET_HANDOFF = 1.5  # times the ping-pong
+TARGET_IDLE_PERCENT = 2
+PINGPONG_SECONDS = 0.5
+TIMEOUT = 60  # seconds
+
+
+def pingpong_us(options, place):
+    """Median of a round trip between the processors that aliquotd and what draws run on."""
+    cpus = sorted(os.sched_getaffinity(0))
+    result = subprocess.run(
+        [*place.gpu_command, BENCH, 'pingpong', '--pin', str(cpus[-1]), '--pin-other',
+         str(cpus[0]), '--seconds', str(min(PINGPONG_SECONDS, options.seconds))],
+        capture_output=True, text=True, check=False, timeout=TIMEOUT)
+    if result.returncode != 0:
+        raise Failed(f'pingpong: {result.stderr.strip()}')
+    return json.loads(result.stdout)['p50_us']
+
+
+def sleep_until(time_ns):
+    time.sleep(max(time_ns - time.monotonic_ns(), 0) / 1e9)
+
+
+def run_scene(options, place, folder, hogs, work, column):
+    totals = []
+
+    def read_totals(from_ns, to_ns):
+        for time_ns in (from_ns, to_ns):
+            sleep_until(time_ns)
+            totals.append(column.control.totals())
+
+    yardstick_us = pingpong_us(options, place)
+    loads = [Load(work, HOG_DRAWS, knobs=('--slice', SLICE)) for _ in range(hogs)]
+    draw_together(column, loads, folder, options.seconds, during=read_totals)
+    before, after = totals
+    if not before or not after:
+        return {'pingpong': yardstick_us, 'p50': None, 'p99': None, 'idle': None, 'rate': None}
+    handoffs = Histogram(before['handoff'], after['handoff'])
+    elapsed_ns = after['elapsedNsec'] - before['elapsedNsec']
+    busy_ns = after['busyNsec'] - before['busyNsec']
+    return {'pingpong': yardstick_us,
+            'p50': handoffs.percentile_us(0.5),
+            'p99': handoffs.percentile_us(0.99),
+            'idle': 100 * (1 - busy_ns / elapsed_ns),
+            'rate': handoffs.count / elapsed_ns * 1e9}
+
+
+def scene_rows(place, scene, series):
+    title = f'{place.name}: {scene}'
+    yardstick = series.of(OURS, 'pingpong')
+    target = TARGET_HANDOFF * statistics.median(yardstick) if yardstick else None
+    return [series.row(f'{title}: handoff p50', 'µs', 'p50', digits=1, native=yardstick,
+                       target=target),
+            series.row(f'{title}: handoff p99', 'µs', 'p99', digits=1),
+            series.row(f'{title}: GPU idle', '%', 'idle', target=TARGET_IDLE_PERCENT),
+            series.row(f'{title}: handoffs', '1/s', 'rate', digits=1)]
+
+
+def measure(options, place, folder):
+    rows = []
+    with open_columns(place, folder, (NATIVE, OURS)) as columns:
+        hog_ms = HOG_MS / 10 if options.quick else HOG_MS
+        work = calibrate(columns[NATIVE], folder, hog_ms, HOG_DRAWS)
+        rounds = Rounds(columns, options.runs)
+        for scene in options.scene:
+            series = rounds.series(
+                f'{place.name}, {scene}',
+                lambda name, column: run_scene(options, place, folder, SCENES[scene], work,
+                                               column), [OURS])
+            rows += scene_rows(place, scene, series)
+    return rows, rounds.failed
+
+
+def main():
+    require(BENCH)
+    options = parse_options(add_options(__doc__, seconds=10, runs=3, quick_seconds=0.15,
+                                        scenes=list(SCENES), columns=None))
+    run_benchmark('handoff', options, measure)
+
+
+if __name__ == '__main__':
+    main()
