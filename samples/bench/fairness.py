@@ -13,7 +13,7 @@ import dataclasses
 
 from lib import shares
 from lib.columns import NATIVE, OURS, SERVERS, open_columns, slices_time, vgpu_name
-from lib.control import Sampler
+from lib.control import GPU_TIME, Sampler
 from lib.load import Load, calibrate, draw_together
 from lib.sharing import Rounds, add_options, parse_options, run_benchmark
 
@@ -69,8 +69,8 @@ def measure_costs(options, columns, works, folder):
 def gpu_counters(samples, count):
     """shares.Counter of each client by what aliquotd counted; None if it does not count."""
     names = [vgpu_name(i) for i in range(count)]
-    series = [[(time_ns, vgpus[name]['gpuTimeNsec']) for time_ns, vgpus in samples
-               if 'gpuTimeNsec' in vgpus.get(name, {})] for name in names]
+    series = [[(time_ns, vgpus[name][GPU_TIME]) for time_ns, vgpus in samples
+               if GPU_TIME in vgpus.get(name, {})] for name in names]
     return [shares.Counter(s) for s in series] if all(len(s) > 1 for s in series) else None
 
 

@@ -6,7 +6,12 @@ import socket
 import threading
 import time
 
+from lib.environment import Failed
+
 TIMEOUT = 60  # seconds
+
+GPU_TIME = 'gpuTimeNsec'  # of a vGPU
+TOTALS = 'gpuTime'        # of the GPU, with elapsedNsec, busyNsec, handoff
 
 
 class Control:
@@ -14,21 +19,19 @@ class Control:
 
     def __init__(self, folder):
         self._path = folder / 'io.aliquot.Mediator'
-        self._socket = None
 
     def call(self, method, **parameters):
-        if self._socket is None:
-            self._socket = socket.socket(socket.AF_UNIX)
-            self._socket.settimeout(TIMEOUT)
-            self._socket.connect(str(self._path))
         call = {'method': f'io.aliquot.Mediator.{method}', 'parameters': parameters}
-        self._socket.sendall(json.dumps(call).encode() + b'\0')
-        answer = b''
-        while not answer.endswith(b'\0'):
-            part = self._socket.recv(1 << 16)
-            if not part:
-                raise OSError(f'aliquotd ended before it answered {method}')
-            answer += part
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(TIMEOUT)
+            s.connect(str(self._path))
+            s.sendall(json.dumps(call).encode() + b'\0')
+            answer = b''
+            while not answer.endswith(b'\0'):
+                part = s.recv(1 << 16)
+                if not part:
+                    raise OSError(f'aliquotd ended before it answered {method}')
+                answer += part
         answer = json.loads(answer[:-1])
         if 'error' in answer:
             raise OSError(f'{method}: {answer["error"]}')
@@ -43,7 +46,7 @@ class Control:
 
     def totals(self):
         """What the GPU's arbiter counted; None if this aliquotd does not."""
-        return self.info().get('gpuTime')
+        return self.info().get(TOTALS)
 
 
 class Histogram:
@@ -73,15 +76,22 @@ class Sampler(threading.Thread):
         self._control = control
         self._period_s = period_s
         self._stop = threading.Event()
+        self._error = None
         self.samples = []
 
     def run(self):
         while not self._stop.is_set():
             before_ns = time.monotonic_ns()
-            vgpus = self._control.vgpus()
+            try:
+                vgpus = self._control.vgpus()
+            except OSError as e:
+                self._error = e
+                return
             self.samples.append(((before_ns + time.monotonic_ns()) // 2, vgpus))
             self._stop.wait(self._period_s)
 
     def stop(self):
         self._stop.set()
         self.join()
+        if self._error:
+            raise Failed(f'aliquotd: {self._error}')

@@ -47,14 +47,15 @@ class Daemon:
         self._log = open(self.folder.with_suffix('.log'), 'w+', encoding='utf-8')
         renderer = renderer_for(place, RENDERER, self.folder.parent)
         ready, ready_end = os.pipe()
-        # An empty file, so that the machine's own configuration does not count. A session of its
-        # own: Ctrl-C is for us, and then we stop it.
+        # An empty file, so that the machine's own configuration does not count. A process group
+        # of its own: Ctrl-C is for us, and then we stop it. No session: Linux would share the
+        # processors among sessions first (sched(7), autogroup), and compare nothing across them.
         self.process = subprocess.Popen(
             [*place.client_command, ALIQUOTD, '--config', '/dev/null',
              '--socket-dir', self.folder, '--vgpu', 'bench', '--backend', backend,
              '--gpu', 'software', f'--ready-fd={ready_end}', *options],
             pass_fds=[ready_end], stderr=self._log, preexec_fn=pin_to(cpu),
-            start_new_session=True,
+            process_group=0,
             env=(os.environ if env is None else env) | {'ALIQUOT_RENDERER': str(renderer)})
         os.close(ready_end)
         try:

@@ -52,7 +52,7 @@ class Client:
         with open(self._errors, 'w', encoding='utf-8') as errors:
             self._process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE,
                                              stdout=subprocess.PIPE, stderr=errors, text=True,
-                                             start_new_session=True)
+                                             process_group=0)
 
     def _read(self, deadline):
         left = deadline - time.monotonic()

@@ -29,7 +29,7 @@ def virgl_test_server(folder, name='virgl_test_server', place=ANYWHERE):
     command = ['virgl_test_server', '--use-egl-surfaceless', '--socket-path', path]
     with open(folder / f'{name}.log', 'w', encoding='utf-8') as log:
         server = subprocess.Popen(place.gpu_command + command, stdin=subprocess.DEVNULL,
-                                  stdout=log, stderr=log, env=env, start_new_session=True)
+                                  stdout=log, stderr=log, env=env, process_group=0)
     try:
         deadline = time.monotonic() + START_TIMEOUT
         while True:

@@ -14,6 +14,7 @@ import os
 import pathlib
 import subprocess
 
+AUTOGROUP = pathlib.Path('/proc/self/autogroup')
 RT_RUNTIME = pathlib.Path('/proc/sys/kernel/sched_rt_runtime_us')
 UNLIMITED = '-1'  # the default stops real-time processes for 50 ms a second
 
@@ -54,18 +55,28 @@ def rig_place():
 
 
 @contextlib.contextmanager
-def real_time_unlimited():
-    """Real-time processes are not throttled, if we may say so; as it was at the end."""
+def setting(path, value):
+    """Yields whether the kernel's setting could be made; as it was at the end."""
     try:
-        before = RT_RUNTIME.read_text().strip()
-        RT_RUNTIME.write_text(UNLIMITED)
-    except OSError:
+        before = path.read_text().split()[-1]
+        path.write_text(value)
+    except (OSError, IndexError):
         yield False
         return
     try:
         yield True
     finally:
-        RT_RUNTIME.write_text(before)
+        path.write_text(before)
+
+
+def before_other_sessions():
+    """Our session comes before others: NICE counts among the processes of a session only."""
+    return setting(AUTOGROUP, str(NICE))
+
+
+def real_time_unlimited():
+    """Real-time processes are not throttled."""
+    return setting(RT_RUNTIME, UNLIMITED)
 
 
 def renderer_for(place, renderer, folder):

@@ -45,7 +45,7 @@ class Counter:
 
 
 def shares(progresses, costs, from_ns, to_ns):
-    """Of the GPU time of all, when a unit of each progress costs that much. None: nobody had any."""
+    """Parts of the GPU time of all; a unit of each progress costs that. None: nobody had any."""
     had = [p.between(from_ns, to_ns) * cost for p, cost in zip(progresses, costs)]
     return [h / sum(had) for h in had] if sum(had) > 0 else None
 

@@ -13,7 +13,8 @@ from lib.daemon import ALIQUOTD, RENDERER, require
 from lib.environment import SHIM, Failed
 from lib.load import GL_LOAD
 from lib.peer import require_peer
-from lib.place import ANYWHERE, PLACES, RIG, real_time_unlimited, rig_place
+from lib.place import (ANYWHERE, PLACES, RIG, before_other_sessions, real_time_unlimited,
+                       rig_place)
 from lib.report import machine, missing_row, print_table, progress, row, write_json
 
 
@@ -123,7 +124,9 @@ def open_place(name):
 def measure_places(options, measure):
     """Rows of all places, whether all ran, and {place: why it is missing}."""
     rows, good, missing = [], True, {}
-    with tempfile.TemporaryDirectory(prefix='aliquot-bench-') as folder:
+    # Who only wants to see that it works lets others work, too.
+    first = contextlib.nullcontext() if options.quick else before_other_sessions()
+    with tempfile.TemporaryDirectory(prefix='aliquot-bench-') as folder, first:
         for name in options.place:
             with open_place(name) as (place, why):
                 if place is None:
