@@ -12,7 +12,7 @@ result; the exit status is 1 only if something did not run.
 import dataclasses
 
 from lib import shares
-from lib.columns import NATIVE, OURS, SERVERS, open_columns, slices_time, vgpu_name
+from lib.columns import NATIVE, OURS, SERVERS, open_columns, vgpu_name
 from lib.control import GPU_TIME, Sampler
 from lib.load import Load, calibrate, draw_together
 from lib.sharing import Rounds, add_options, parse_options, run_benchmark
@@ -80,7 +80,7 @@ def run_scene(options, folder, scene, works, costs, name, column):
     weights = [weight for weight, _ in clients]
     loads = [Load(works[frame], frame.draws, knobs=('--weight', str(WEIGHT_UNIT * weight)))
              for weight, frame in clients]
-    sampler = Sampler(column.control) if name == OURS and slices_time() else None
+    sampler = Sampler(column.control) if name == OURS else None
     if sampler:
         sampler.start()
     try:

@@ -63,16 +63,14 @@ def run_scene(options, place, folder, hogs, work, column):
     loads = [Load(work, HOG_DRAWS, knobs=('--slice', SLICE)) for _ in range(hogs)]
     draw_together(column, loads, folder, options.seconds, during=read_totals)
     before, after = totals
-    if not before or not after:
-        return {'pingpong': yardstick_us, 'p50': None, 'p99': None, 'idle': None, 'rate': None}
-    handoffs = Histogram(before['handoff'], after['handoff'])
-    elapsed_ns = after['elapsedNsec'] - before['elapsedNsec']
-    busy_ns = after['busyNsec'] - before['busyNsec']
+    handoffs = Histogram(before['handoffs'], after['handoffs'])
+    elapsed_us = after['elapsedUsec'] - before['elapsedUsec']
+    busy_us = after['busyUsec'] - before['busyUsec']
     return {'pingpong': yardstick_us,
             'p50': handoffs.percentile_us(0.5),
             'p99': handoffs.percentile_us(0.99),
-            'idle': 100 * (1 - busy_ns / elapsed_ns),
-            'rate': handoffs.count / elapsed_ns * 1e9}
+            'idle': 100 * (1 - busy_us / elapsed_us),
+            'rate': handoffs.count / elapsed_us * 1e6}
 
 
 def scene_rows(place, scene, series):

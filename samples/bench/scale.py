@@ -16,7 +16,7 @@ import subprocess
 import time
 
 from lib import shares
-from lib.columns import NATIVE, OURS, PEER, open_columns, ours, slices_time
+from lib.columns import NATIVE, OURS, PEER, open_columns, ours
 from lib.daemon import BUILD
 from lib.environment import Failed
 from lib.load import Load, calibrate, draw_together
@@ -100,9 +100,6 @@ def number_rows(options, place, series):
 def gate_rows(options, place, folder, works):
     """One vGPU, fair against exclusive; and whether something failed."""
     names = {kind: f'{place.name}: cost of the gate, {kind}' for kind in works}
-    if not slices_time():
-        return [missing_row(name, '%', 'this aliquotd has no gate')
-                for name in names.values()], False
     rows, failed = [], False
     for kind, load in works.items():
         costs = []

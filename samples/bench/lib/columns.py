@@ -71,9 +71,8 @@ class Ours:
         self.control = Control(daemon.folder)
 
     def command(self, number, load, command):
-        knobs = load.knobs if slices_time() else ()
         return ([*self._place.client_command, ALIQUOT, 'run', '--socket-dir',
-                 str(self.daemon.folder), '--name', vgpu_name(number), *knobs, '--', *command],
+                 str(self.daemon.folder), '--name', vgpu_name(number), *load.knobs, '--', *command],
                 base_environment())
 
 
@@ -81,21 +80,10 @@ def vgpu_name(number):
     return f'load-{number}'
 
 
-def slices_time():
-    """Whether this aliquotd slices the GPU's time."""
-    if not hasattr(slices_time, 'answer'):
-        text = subprocess.run([ALIQUOTD, '--help'], capture_output=True, text=True,
-                              check=True).stdout
-        slices_time.answer = '--preempt' in text
-    return slices_time.answer
-
-
 @contextlib.contextmanager
 def ours(place, folder, policy=None):
     """aliquotd with vGPUs for clients. policy: of time; None = its default."""
-    options = []
-    if slices_time():
-        options += ['--preempt', place.preempt] + (['--policy', policy] if policy else [])
+    options = ['--preempt', place.preempt] + (['--policy', policy] if policy else [])
     with Daemon(folder / 'aliquot', 'virgl', env=base_environment(), options=options,
                 place=place) as daemon:
         yield Ours(place, daemon)

@@ -10,8 +10,7 @@ from lib.environment import Failed
 
 TIMEOUT = 60  # seconds
 
-GPU_TIME = 'gpuTimeNsec'  # of a vGPU
-TOTALS = 'gpuTime'        # of the GPU, with elapsedNsec, busyNsec, handoff
+GPU_TIME = 'busyUsec'  # of a vGPU: as its renderer measured it
 
 
 class Control:
@@ -41,12 +40,10 @@ class Control:
         """{name: what aliquotd says of it}."""
         return {vgpu['name']: vgpu for vgpu in self.call('ListVGPUs')['vgpus']}
 
-    def info(self):
-        return self.call('GetInfo')
-
     def totals(self):
-        """What the GPU's arbiter counted; None if this aliquotd does not."""
-        return self.info().get(TOTALS)
+        """What the arbiter of the one GPU in use has counted."""
+        gpu, = self.call('ListGPUs')['gpus']
+        return gpu
 
 
 class Histogram:
@@ -54,7 +51,7 @@ class Histogram:
 
     def __init__(self, before, after):
         """What came between two answers."""
-        self.counts = [a - b for a, b in zip(after['buckets'], before['buckets'])]
+        self.counts = [a - b for a, b in zip(after['counts'], before['counts'])]
         self.count = sum(self.counts)
 
     def percentile_us(self, share):

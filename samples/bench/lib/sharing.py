@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 
-from lib.columns import ALIQUOT, COLUMNS, NATIVE, OURS, PEER, slices_time
+from lib.columns import ALIQUOT, COLUMNS, NATIVE, OURS, PEER
 from lib.daemon import ALIQUOTD, RENDERER, require
 from lib.environment import SHIM, Failed
 from lib.load import GL_LOAD
@@ -150,14 +150,12 @@ def run_benchmark(bench, options, measure):
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
     before = machine()
-    if not slices_time():
-        progress('this aliquotd does not slice time; its figures are those without')
     try:
         rows, good, missing = measure_places(options, measure)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     if options.json:
-        write_json(options.json, bench, rows, load_before=before['load'], sliced=slices_time(),
+        write_json(options.json, bench, rows, load_before=before['load'],
                    missing_places=missing)
     print_table(rows)
     for name, why in missing.items():
