@@ -57,6 +57,7 @@ struct arbiter_vgpu {
     bool used;                /* the GPU, in this slice */
     uint64_t stuck_ns;        /* held without a completion */
     uint64_t idle_from_ns;    /* has had no work since, inside its slice or after it; 0 = has */
+    unsigned quick_percent;   /* how often that is short, smoothed */
     uint64_t think_ns;        /* what it takes from the end of its work to more of it, smoothed */
 
     /* Of all its renderers before this one. */

@@ -28,7 +28,8 @@
  * next would else lose its turn to those that do not, whatever its weight (Iyer and Druschel,
  * "Anticipatory scheduling", 2001). Whoever needs longer than that comes back as a new one. */
 #define ANTICIPATE_MAX_NS 4000000
-#define ANTICIPATE_MIN_NS 200000
+#define ANTICIPATE_MIN_NS 300000
+#define QUICK_PERCENT 10
 #define THINK_FIRST_NS 500000
 /* The gaps between frames are not charged as far as they are short beside the frames, so that
  * shares are those of time that was used; what is longer than that part is, since it keeps others
@@ -167,6 +168,7 @@ static void back_to_work(struct arbiter_vgpu *v, uint64_t since_ns)
     uint64_t think_ns = since_ns > v->idle_from_ns ? since_ns - v->idle_from_ns : 0;
     /* Longer is all the same, and would be long remembered. */
     v->think_ns = (3 * v->think_ns + MIN(think_ns, UINT64_C(2) * ANTICIPATE_MAX_NS)) / 4;
+    v->quick_percent = (3 * v->quick_percent + (think_ns < ANTICIPATE_MIN_NS ? 100 : 0)) / 4;
     v->idle_from_ns = 0;
 }
 
@@ -311,7 +313,9 @@ static uint64_t kept_until_ns(const struct arbiter_vgpu *v)
 {
     uint64_t think_ns = MAX(2 * v->think_ns, (uint64_t)ANTICIPATE_MIN_NS);
 
-    return v->idle_from_ns + (think_ns <= ANTICIPATE_MAX_NS ? think_ns : 0);
+    if (think_ns > ANTICIPATE_MAX_NS) /* some frames have more than one part */
+        think_ns = v->quick_percent >= QUICK_PERCENT ? ANTICIPATE_MIN_NS : 0;
+    return v->idle_from_ns + think_ns;
 }
 
 /* Whether v holds the GPU for nothing. */
