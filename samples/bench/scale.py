@@ -17,7 +17,7 @@ import time
 
 from lib import shares
 from lib.columns import NATIVE, OURS, PEER, open_columns, ours
-from lib.daemon import BUILD
+from lib.daemon import BUILD, require
 from lib.environment import Failed
 from lib.load import Load, calibrate, draw_together
 from lib.report import missing_row, progress, row
@@ -126,8 +126,6 @@ def gate_rows(options, place, folder, works):
 
 def pick_rows(options):
     name = f'pick, {PICK_VGPUS} vGPUs'
-    if not SCHED_BENCH.exists():
-        return [missing_row(name, 'ns', 'there is no sched-bench')], False
     values = []
     for _ in range(options.runs):
         result = subprocess.run([SCHED_BENCH, str(PICK_VGPUS)], capture_output=True, text=True,
@@ -159,6 +157,7 @@ def measure(options, place, folder):
 
 
 def main():
+    require(SCHED_BENCH)
     parser = add_options(__doc__, seconds=5, runs=3, quick_seconds=0.15,
                          columns=(NATIVE, PEER, OURS))
     parser.add_argument('--vgpus', nargs='+', type=int, metavar='N', default=VGPUS,

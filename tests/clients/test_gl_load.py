@@ -53,14 +53,23 @@ def test_saturating(tmp_path):
         assert start == end
 
 
+def draw_from(log, *args):
+    """(when it was told to start, its report)."""
+    with subprocess.Popen([GL_LOAD, *map(str, args), '--warmup', '0', '--start-at', '-',
+                           '--log', log], env=ENV, text=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == 'ready\n'
+        start_ns = time.monotonic_ns() + 100_000_000
+        output, _ = process.communicate(f'{start_ns}\n', TIMEOUT)
+    assert process.returncode == 0
+    return start_ns, json.loads(output)
+
+
 def test_rate(tmp_path):
     log = tmp_path / 'log'
-    start_ns = time.monotonic_ns()
-    report = report_of(gl_load('--work', 1, '--rate', 50, '--seconds', 0.5, '--warmup', 0,
-                               '--log', log, '--start-at', start_ns))
-    times = check_counts(report, spans_in(log), 0.5)
+    start_ns, report = draw_from(log, '--work', 1, '--rate', 50, '--seconds', 1)
+    times = check_counts(report, spans_in(log), 1)
     assert report['missed'] == sum(t > 20_000_000 for t in times)
-    assert report['late_ms'] > 0  # no process starts in no time
     due = [start for start, _ in spans_in(log)]
     assert all((t - start_ns) % 20_000_000 == 0 for t in due)
     assert len(set(due)) == len(due)
@@ -68,15 +77,19 @@ def test_rate(tmp_path):
 
 def test_is_told_when_to_start(tmp_path):
     log = tmp_path / 'log'
-    with subprocess.Popen([GL_LOAD, '--work', '1', '--seconds', '0.1', '--warmup', '0',
-                           '--start-at', '-', '--log', log], env=ENV, text=True,
-                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == 'ready\n'
-        start_ns = time.monotonic_ns() + 100_000_000
-        output, _ = process.communicate(f'{start_ns}\n', TIMEOUT)
-    assert process.returncode == 0
-    assert json.loads(output)['from_ns'] == start_ns
+    start_ns, report = draw_from(log, '--work', 1, '--seconds', 0.1)
+    assert report['from_ns'] == start_ns
     assert spans_in(log)[0][0] >= start_ns
+
+
+def test_late(tmp_path):
+    log = tmp_path / 'log'
+    start_ns = time.monotonic_ns()
+    report = report_of(gl_load('--work', 1, '--seconds', 0.001, '--warmup', 0, '--log', log,
+                               '--start-at', start_ns))
+    assert report['late_ms'] > 1  # no process starts in no time
+    assert report['from_ns'] == start_ns
+    assert report['frames'] == 0 and spans_in(log) == []
 
 
 def test_nobody_says_when_to_start():

@@ -2,10 +2,9 @@
 """What benchmarks of sharing compare: each has clients draw in its own way."""
 
 import contextlib
-import subprocess
 
 from lib.control import Control
-from lib.daemon import ALIQUOTD, BUILD, Daemon
+from lib.daemon import BUILD, Daemon
 from lib.environment import base_environment, native_environment, vtest_environment
 from lib.peer import virgl_test_server
 
@@ -82,7 +81,8 @@ def vgpu_name(number):
 
 @contextlib.contextmanager
 def ours(place, folder, policy=None):
-    """aliquotd with vGPUs for clients. policy: of time; None = its default."""
+    """aliquotd without a vGPU but those of clients: under the policy exclusive there is one owner.
+    policy: of time; None = its default."""
     options = ['--preempt', place.preempt] + (['--policy', policy] if policy else [])
     with Daemon(folder / 'aliquot', 'virgl', env=base_environment(), options=options,
                 place=place) as daemon:

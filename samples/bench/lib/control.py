@@ -4,7 +4,6 @@
 import json
 import socket
 import threading
-import time
 
 from lib.environment import Failed
 
@@ -37,8 +36,9 @@ class Control:
         return answer.get('parameters', {})
 
     def vgpus(self):
-        """{name: what aliquotd says of it}."""
-        return {vgpu['name']: vgpu for vgpu in self.call('ListVGPUs')['vgpus']}
+        """(CLOCK_MONOTONIC in ns, {name: what aliquotd says of the vGPU})."""
+        answer = self.call('ListVGPUs')
+        return answer['monotonicUsec'] * 1000, {vgpu['name']: vgpu for vgpu in answer['vgpus']}
 
     def totals(self):
         """What the arbiter of the one GPU in use has counted."""
@@ -47,22 +47,22 @@ class Control:
 
 
 class Histogram:
-    """Counts of times; bucket i counts what is below 2^i µs, and not below half of that."""
+    """What a histogram of aliquotd counted between two answers."""
 
     def __init__(self, before, after):
-        """What came between two answers."""
-        self.counts = [a - b for a, b in zip(after['counts'], before['counts'])]
-        self.count = sum(self.counts)
+        self._bounds_us = after['boundsUsec']
+        self._counts = [a - b for a, b in zip(after['counts'], before['counts'])]
+        self.count = sum(self._counts)
 
     def percentile_us(self, share):
-        """Within a bucket evenly; None if nothing was counted."""
-        left = share * self.count
-        for i, count in enumerate(self.counts):
+        """Within a bucket evenly; above the last bound, that one. None if nothing was counted."""
+        left, low_us = share * self.count, 0.0
+        for high_us, count in zip(self._bounds_us, self._counts):
             if count and left <= count:
-                low = 2.0 ** (i - 1) if i else 0.0
-                return low + (2.0 ** i - low) * left / count
+                return low_us + (high_us - low_us) * left / count
             left -= count
-        return None
+            low_us = float(high_us)
+        return low_us if self.count else None
 
 
 class Sampler(threading.Thread):
@@ -72,23 +72,21 @@ class Sampler(threading.Thread):
         super().__init__(daemon=True)
         self._control = control
         self._period_s = period_s
-        self._stop = threading.Event()
+        self._ending = threading.Event()
         self._error = None
         self.samples = []
 
     def run(self):
-        while not self._stop.is_set():
-            before_ns = time.monotonic_ns()
+        while not self._ending.is_set():
             try:
-                vgpus = self._control.vgpus()
+                self.samples.append(self._control.vgpus())
             except OSError as e:
                 self._error = e
                 return
-            self.samples.append(((before_ns + time.monotonic_ns()) // 2, vgpus))
-            self._stop.wait(self._period_s)
+            self._ending.wait(self._period_s)
 
     def stop(self):
-        self._stop.set()
+        self._ending.set()
         self.join()
         if self._error:
             raise Failed(f'aliquotd: {self._error}')

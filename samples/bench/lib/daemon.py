@@ -39,9 +39,10 @@ def pin_to(cpu):
 
 
 class Daemon:
-    """A private aliquotd on the software GPU with one vGPU, "bench"."""
+    """A private aliquotd on the software GPU; options: by default one vGPU, "bench"."""
 
-    def __init__(self, folder, backend, cpu=None, env=None, options=(), place=ANYWHERE):
+    def __init__(self, folder, backend, cpu=None, env=None, options=('--vgpu', 'bench'),
+                 place=ANYWHERE):
         self.folder = pathlib.Path(folder)
         self.socket = self.folder / 'bench.sock'
         self._log = open(self.folder.with_suffix('.log'), 'w+', encoding='utf-8')
@@ -52,8 +53,8 @@ class Daemon:
         # processors among sessions first (sched(7), autogroup), and compare nothing across them.
         self.process = subprocess.Popen(
             [*place.client_command, ALIQUOTD, '--config', '/dev/null',
-             '--socket-dir', self.folder, '--vgpu', 'bench', '--backend', backend,
-             '--gpu', 'software', f'--ready-fd={ready_end}', *options],
+             '--socket-dir', self.folder, '--backend', backend, '--gpu', 'software',
+             f'--ready-fd={ready_end}', *options],
             pass_fds=[ready_end], stderr=self._log, preexec_fn=pin_to(cpu),
             process_group=0,
             env=(os.environ if env is None else env) | {'ALIQUOT_RENDERER': str(renderer)})

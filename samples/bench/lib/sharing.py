@@ -17,6 +17,8 @@ from lib.place import (ANYWHERE, PLACES, RIG, before_other_sessions, real_time_u
                        rig_place)
 from lib.report import machine, missing_row, print_table, progress, row, write_json
 
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
 
 class Series:
     """Rounds of all columns for one scene: {column: [figures]}, or why there are none."""
@@ -141,22 +143,25 @@ def measure_places(options, measure):
     return rows, good, missing
 
 
+def end_once(number, frame):
+    """Another signal must not end the cleaning up after the first."""
+    for other in ENDING:
+        signal.signal(other, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def run_benchmark(bench, options, measure):
     """measure(options, place, folder) returns rows, and whether something failed. Exits: 1 only if
     something did not run; a missed target is a result."""
     require(GL_LOAD, SHIM, ALIQUOT, ALIQUOTD, RENDERER)
     require_peer()
     # Finally-blocks stop what was started, and put back what was set.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    for number in ENDING:
+        signal.signal(number, end_once)
     before = machine()
-    try:
-        rows, good, missing = measure_places(options, measure)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+    rows, good, missing = measure_places(options, measure)
     if options.json:
-        write_json(options.json, bench, rows, load_before=before['load'],
-                   missing_places=missing)
+        write_json(options.json, bench, rows, load_before=before['load'], missing_places=missing)
     print_table(rows)
     for name, why in missing.items():
         print(f'{name} not measured: {why}')
