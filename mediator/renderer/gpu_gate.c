@@ -100,7 +100,7 @@ int gpu_submit(struct gpu_device *dev, uint32_t ctx_id, uint8_t *stream, size_t 
 
     while (*done < bytes) {
         uint64_t start_ns = 0, piece_ns;
-        uint32_t draws = 0;
+        uint32_t draws = 1;
         size_t piece = bytes - *done;
 
         if (!gpu_gate_enter(dev))

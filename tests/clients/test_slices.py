@@ -14,6 +14,8 @@ from runner import SHIM, wait_until
 SANITIZER = {'ASAN_OPTIONS': 'verify_asan_link_order=0:detect_leaks=0'}
 NATIVE = dict(os.environ, LIBGL_ALWAYS_SOFTWARE='1', **SANITIZER)
 ENDLESS = BUILD / 'tests/clients/gl-endless'
+# Longer than a first frame takes with sanitizers on a busy machine.
+RESET_AFTER = {'reset-after': '4s'}
 
 
 def scene(path, frames=20):
@@ -64,7 +66,7 @@ def test_pictures_are_the_same_side_by_side(tmp_path, keys):
 def test_neighbours_of_one_that_never_completes(tmp_path, preempt):
     """It holds the GPU until it is killed for that, or has to share the processors."""
     with configured(tmp_path, ['bad', 'good'], gpu='software', preempt=preempt,
-                    **{'reset-after': '500ms'}) as daemon:
+                    **RESET_AFTER) as daemon:
         with subprocess.Popen([ENDLESS], env=on_vgpu(daemon, 'bad', 'shim'),
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as endless:
             assert b'virgl' in endless.stdout.readline()
@@ -78,7 +80,7 @@ def test_neighbours_of_one_that_never_completes(tmp_path, preempt):
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGSTOP])
 def test_a_renderer_that_stops_in_its_slice(tmp_path, number):
     with configured(tmp_path, ['bad', 'good'], gpu='software', preempt='drain',
-                    **{'reset-after': '500ms'}) as daemon:
+                    **RESET_AFTER) as daemon:
         bad = subprocess.Popen(scene(tmp_path / 'bad.png', 1000000), stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL, env=on_vgpu(daemon, 'bad', 'shim'))
         assert wait_until(lambda: daemon.vgpus()['bad']['submits'] > 5)
