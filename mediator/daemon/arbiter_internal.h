@@ -83,6 +83,7 @@ struct arbiter {
     unsigned n_vgpus;
     uint32_t last_number;
     unsigned n_in, n_leaving; /* vGPUs in PLACE_IN and PLACE_LEAVING */
+    bool was_contended;       /* the time before */
     bool contended;           /* somebody waited when last looked at */
 
     uint64_t start_ns;

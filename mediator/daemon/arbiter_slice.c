@@ -325,8 +325,12 @@ static bool is_idle(struct arbiter_vgpu *v, uint64_t now_ns)
         back_to_work(v, v->ack.started_ns);
         return false;
     }
-    if (v->idle_from_ns == 0)
+    if (v->idle_from_ns == 0) {
         v->idle_from_ns = now_ns;
+        /* Who found it idle need not wait: nobody was kept from anything before. */
+        if (!v->arbiter->was_contended)
+            return true;
+    }
     return now_ns >= kept_until_ns(v);
 }
 
@@ -425,6 +429,7 @@ uint64_t arbiter_schedule(struct arbiter *a, uint64_t now_ns)
     uint64_t next_ns;
 
     arbiter_account_all(a, now_ns);
+    a->was_contended = a->contended;
     a->contended = sched_contended(&a->sched);
     for (struct arbiter_vgpu *v = a->vgpus; v; v = v->next) {
         if (v->place == PLACE_IN)
