@@ -94,9 +94,11 @@ static uint64_t used(struct arbiter_vgpu *v, uint64_t held_ns, uint64_t now_ns, 
     return MIN(reported_ns + now_ahead_ns, held_ns);
 }
 
-static void note_handoff(struct arbiter_vgpu *v)
+static void note_handoff(struct arbiter_vgpu *v, uint64_t now_ns)
 {
-    if (v->handoff_from_ns == 0 || v->ack.started_ns < v->charge_from_ns)
+    /* The renderer's word: it has to lie between the slice's beginning and now. */
+    if (v->handoff_from_ns == 0 || v->ack.started_ns < v->charge_from_ns ||
+        v->ack.started_ns > now_ns)
         return;
     arbiter_histogram_add(&v->arbiter->handoff, v->ack.started_ns - v->handoff_from_ns);
     v->handoff_from_ns = 0;
@@ -126,7 +128,7 @@ static void account(struct arbiter_vgpu *v, uint64_t now_ns)
     v->used |= used_ns > 0;
     v->busy_ns += used_ns;
     a->busy_ns += used_ns;
-    note_handoff(v);
+    note_handoff(v, now_ns);
     sched_charge(&v->entity, a->contended ? held_ns - forgiven(v, used_ns, held_ns) : used_ns,
                  now_ns);
 
