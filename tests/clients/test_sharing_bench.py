@@ -72,7 +72,7 @@ def test_handoff(tmp_path):
     rows, _ = report_of('handoff', tmp_path, '--scene', '2-hogs')
     handoff, idle = (rows[f'plain: 2-hogs: {what}'] for what in ('handoff p50', 'GPU idle'))
     assert handoff['value'] > 0
-    assert handoff['target'] == pytest.approx(1.5 * handoff['native'], abs=0.1)
+    assert handoff['target'] == pytest.approx(1.5 * handoff['native'], abs=0.15)
     assert 0 <= idle['value'] <= 100 and idle['target'] == 2
 
 
