@@ -43,6 +43,26 @@ struct backend_transfer {
     struct backend_box box;
 };
 
+/* RESOURCE_CREATE_BLOB. The device model has checked mem and flags (VIRTIO_GPU_BLOB_MEM_…,
+ * VIRTIO_GPU_BLOB_FLAG_…), that bytes is a multiple of pages and within limits, and that the
+ * context exists; which blob_id means what, only the backend knows. */
+struct backend_blob_args {
+    uint32_t id;
+    uint32_t ctx_id; /* 0 = none: guest memory alone */
+    uint32_t mem, flags;
+    uint64_t blob_id;
+    uint64_t bytes;
+    struct iovec *iov; /* guest memory; borrowed until resource_unback or resource_destroy */
+    uint32_t iov_count;
+};
+
+/* How another process sees a blob's memory. */
+struct backend_blob_map {
+    int fd;            /* the caller's to close; at least offset + the blob's bytes long */
+    uint64_t offset;   /* where the blob begins in it, a multiple of pages */
+    uint32_t map_info; /* VIRTIO_GPU_MAP_CACHE_… */
+};
+
 struct backend_dmabuf {
     int fd; /* the caller's to close */
     uint32_t width, height, stride, offset;
@@ -107,6 +127,12 @@ struct backend_ops {
     int (*resource_back)(struct backend *b, uint32_t resource_id, struct iovec *iov,
                          uint32_t iov_count);
     void (*resource_unback)(struct backend *b, uint32_t resource_id);
+
+    /* Blobs are resources for all of the above. -EINVAL: no such blob_id, or not of that context or
+     * size. NULL: the backend has no blobs. */
+    int (*blob_create)(struct backend *b, const struct backend_blob_args *args);
+    /* -EOPNOTSUPP: this blob can't be mapped. */
+    int (*blob_map)(struct backend *b, uint32_t resource_id, struct backend_blob_map *ret);
 
     /* Between the resource and its backing. -EINVAL where the box or strides do not fit. */
     int (*transfer_to_host)(struct backend *b, const struct backend_transfer *t);
