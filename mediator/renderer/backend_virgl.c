@@ -239,9 +239,11 @@ static int submit(struct backend *b, uint32_t ctx_id, void *buf, size_t bytes)
         return -ENOENT;
     if (bytes % 4 || bytes / 4 > INT32_MAX)
         return -EINVAL;
-    r = virgl_stream_check(buf, bytes, &ctx->subs);
+    r = virgl_stream_check(buf, bytes, &ctx->notes);
     if (r < 0)
         return r;
+    v->queries |= ctx->notes.asks_query;
+    ctx->notes.asks_query = false;
     r = virgl_renderer_submit_cmd(buf, (int)ctx_id, (int)(bytes / 4));
     /* Also if it failed: what came before the wrong command is under way. */
     virgl_note_work(v, ctx_id);
@@ -302,7 +304,10 @@ static int finish(struct backend *b, unsigned timeout_us)
     if (!virgl_fences_wait_current(timeout_us))
         return 0;
     note_covered(v, current);
-    virgl_check_queries(v);
+    /* A look makes the context current anew, which costs more than a small frame. */
+    if (v->queries)
+        virgl_check_queries(v);
+    v->queries = false;
     return 1;
 }
 

@@ -22,7 +22,7 @@
 struct virgl_ctx {
     uint32_t id;
     bool dirty; /* was given work that no fence covers yet */
-    struct virgl_sub_contexts subs;
+    struct virgl_stream_notes notes;
 };
 
 struct virgl_res {
@@ -44,6 +44,7 @@ struct virgl {
     struct virgl_ctx own;      /* context 0 */
     uint32_t dirty;            /* contexts that are, own included */
     uint32_t current;
+    bool queries;     /* results may be pending in virglrenderer */
     void *spare;      /* owned: a GL context, while virglrenderer starts */
     int event_fd;     /* owned: an epoll descriptor on virglrenderer's */
     bool initialized; /* virglrenderer is */

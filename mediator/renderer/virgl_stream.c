@@ -12,6 +12,7 @@ enum {
     DRAW_VBO = 8,
     BLIT = 16,
     RESOURCE_COPY_REGION = 17,
+    GET_QUERY_RESULT = 21,
     CREATE_SUB_CTX = 29,
     DESTROY_SUB_CTX = 30,
     LAUNCH_GRID = 37,
@@ -30,14 +31,18 @@ static uint32_t *find(struct virgl_sub_contexts *subs, uint32_t id)
     return NULL;
 }
 
-static int look_at(uint32_t command, uint32_t operand, struct virgl_sub_contexts *subs)
+static int look_at(uint32_t command, uint32_t operand, struct virgl_stream_notes *notes)
 {
+    struct virgl_sub_contexts *subs = &notes->subs;
     uint32_t *id;
 
     switch (command) {
     case PIPE_RESOURCE_CREATE:
     case PIPE_RESOURCE_SET_TYPE:
         return -EOPNOTSUPP;
+    case GET_QUERY_RESULT:
+        notes->asks_query = true;
+        return 0;
     case CREATE_SUB_CTX:
         if (find(subs, operand))
             return 0; /* virglrenderer makes no second one */
@@ -55,11 +60,11 @@ static int look_at(uint32_t command, uint32_t operand, struct virgl_sub_contexts
     }
 }
 
-int virgl_stream_check(const void *stream, size_t bytes, struct virgl_sub_contexts *subs)
+int virgl_stream_check(const void *stream, size_t bytes, struct virgl_stream_notes *notes)
 {
     const uint32_t *words = stream;
     size_t count = bytes / 4;
-    struct virgl_sub_contexts after = *subs;
+    struct virgl_stream_notes after = *notes;
 
     for (size_t i = 0; i < count;) {
         uint32_t command = words[i] & 0xff, length = words[i] >> 16;
@@ -71,7 +76,7 @@ int virgl_stream_check(const void *stream, size_t bytes, struct virgl_sub_contex
             return r;
         i += 1 + length;
     }
-    *subs = after;
+    *notes = after;
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #ifndef ALIQUOT_RENDERER_VIRGL_STREAM_H
 #define ALIQUOT_RENDERER_VIRGL_STREAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,14 +21,20 @@ struct virgl_sub_contexts {
     uint32_t ids[VIRGL_SUB_CONTEXTS_MAX];
 };
 
+/* What virgl_stream_check() finds out about a context from its streams. Zeroed = nothing yet. */
+struct virgl_stream_notes {
+    struct virgl_sub_contexts subs;
+    bool asks_query; /* a query's result was asked for; for the caller to clear */
+};
+
 /*
- * Looks through a stream of bytes (a multiple of 4) that is about to run in the context whose
- * sub-contexts are given, and notes those that it makes and drops. Returns 0, or
+ * Looks through a stream of bytes (a multiple of 4) that is about to run in the context whose notes
+ * are given, and brings them up to date. Returns 0, or
  *   -EOPNOTSUPP a command that makes resources by itself, which belongs to blobs
  *   -ENOMEM     one sub-context too many
  * in which case nothing of the stream may run.
  */
-int virgl_stream_check(const void *stream, size_t bytes, struct virgl_sub_contexts *subs);
+int virgl_stream_check(const void *stream, size_t bytes, struct virgl_stream_notes *notes);
 
 /* How much of the stream, in bytes, holds the first draws of that number and what comes before
  * them, all of it if there are no more. Draws are what has the GPU do something: draws, dispatches,
