@@ -157,11 +157,16 @@ void gate_progress(struct gate *g)
     lease_note_start(&g->lease, g->submitted_ns);
 }
 
+bool gate_is_contended(const struct gate *g)
+{
+    return lease_should_cut(&g->lease);
+}
+
 uint64_t gate_piece_ns(const struct gate *g)
 {
     if (__atomic_load_n(&g->grant->max_predicted_us, __ATOMIC_RELAXED) == UINT32_MAX)
         return 0;
-    return lease_should_cut(&g->lease) ? PIECE_CONTENDED_NS : PIECE_ALONE_NS;
+    return gate_is_contended(g) ? PIECE_CONTENDED_NS : PIECE_ALONE_NS;
 }
 
 void gate_count_cut(struct gate *g)

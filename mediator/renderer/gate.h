@@ -44,6 +44,8 @@ void gate_end(struct gate *g, bool more);
 /* Some of it is: brings what is accounted up to date. Cheap; seldom does anything. */
 void gate_progress(struct gate *g);
 
+/* Others wait for the GPU. */
+bool gate_is_contended(const struct gate *g);
 /* How long a piece of a long stream may take on the GPU before it is looked at again whether others
  * want it: less while they do. 0: streams need not be cut. gate_count_cut(): one was. */
 uint64_t gate_piece_ns(const struct gate *g);

@@ -125,6 +125,10 @@ void gpu_device_defer_fences(struct gpu_device *dev);
  * takes two wake-ups more. more = NULL: does not wait. */
 void gpu_device_settle(struct gpu_device *dev, bool (*more)(void *opaque), void *opaque);
 
+/* Nobody else waits for the GPU, and all that was submitted is done: a transport may use the
+ * processor to look for more. */
+bool gpu_device_is_at_leisure(const struct gpu_device *dev);
+
 /* Commands that wait for a fence. */
 uint32_t gpu_device_in_flight(const struct gpu_device *dev);
 

@@ -176,6 +176,12 @@ void gpu_device_gate_dispatch(struct gpu_device *dev)
         gate_dispatch(dev->gate);
 }
 
+bool gpu_device_is_at_leisure(const struct gpu_device *dev)
+{
+    return !dev->dirty && !dev->pending && !dev->blocked && !dev->partial.buf &&
+           (!dev->gate || !gate_is_contended(dev->gate));
+}
+
 bool gpu_device_is_halfway(const struct gpu_device *dev)
 {
     return dev->partial.buf != NULL;

@@ -7,6 +7,7 @@
 
 #include "mediator/base/log.h"
 #include "mediator/renderer/guest_mem.h"
+#include "mediator/renderer/request_watch.h"
 #include "mediator/renderer/vhost_backend.h"
 #include "protocol/vhost_user.h"
 
@@ -69,6 +70,7 @@ struct vhost_backend {
     unsigned batch;    /* depth of vhost_batch_begin: > 0 = notifications wait for the end */
     uint64_t features; /* negotiated */
     uint64_t protocol_features;
+    struct request_watch watch;
     bool device_used; /* has seen a request since its last reset */
     bool ended;
     bool closed; /* ended, and by the front-end's will */

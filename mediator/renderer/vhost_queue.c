@@ -166,6 +166,16 @@ static bool has_work(void *opaque)
     return vring_dev_has_work(&vq->ring);
 }
 
+/* The driver need not kick meanwhile. */
+static void watch(struct vhost_queue *vq)
+{
+    vring_dev_enable_kick(&vq->ring, false);
+    bool more = request_watch(&vq->be->watch, has_work, vq);
+    vring_dev_enable_kick(&vq->ring, true);
+    if (more || has_work(vq))
+        vhost_queue_run_later(vq);
+}
+
 void vhost_queue_run(struct vhost_queue *vq)
 {
     struct vhost_backend *be = vq->be;
@@ -190,6 +200,8 @@ void vhost_queue_run(struct vhost_queue *vq)
     if (!idle && can_run(vq))
         vhost_queue_run_later(vq);
     vhost_batch_end(be);
+    if (idle && can_run(vq) && gpu_device_is_at_leisure(be->device))
+        watch(vq);
 }
 
 static int on_kick(sd_event_source *source, int fd, uint32_t revents, void *opaque)

@@ -10,6 +10,7 @@
 #define ALIQUOT_RENDERER_VTEST_INTERNAL_H
 
 #include "mediator/renderer/gpu_internal.h"
+#include "mediator/renderer/request_watch.h"
 #include "mediator/renderer/vtest_session.h"
 #include "mediator/renderer/vtest_stream.h"
 #include "protocol/vtest.h"
@@ -49,11 +50,12 @@ struct vtest_session {
     uint32_t last_id;          /* the last resource id that we chose */
     struct vtest_memory *lent; /* borrowed; on its way to become a backing */
 
-    bool dirty;           /* work was submitted that no fence covers yet */
-    bool started;         /* that work is on its way to the GPU */
-    bool fence_pending;   /* fence is with the device */
-    bool waiting;         /* a BUSY_WAIT waits for the fence; nothing else is handled */
-    bool gated;           /* the first message of input waits for the lease; likewise */
+    bool dirty;         /* work was submitted that no fence covers yet */
+    bool started;       /* that work is on its way to the GPU */
+    bool fence_pending; /* fence is with the device */
+    bool waiting;       /* a BUSY_WAIT waits for the fence; nothing else is handled */
+    bool gated;         /* the first message of input waits for the lease; likewise */
+    struct request_watch watch;
     size_t submitted;     /* bytes of that message's stream that are submitted */
     struct gpu_cmd fence; /* a fence without a command: the device answers it when it is done */
 

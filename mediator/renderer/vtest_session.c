@@ -330,8 +330,11 @@ static void turn(struct vtest_session *s)
         return;
     if (!s->gated && s->device->gate)
         gpu_device_settle(s->device, has_input, s);
-    if (vtest_output_empty(&s->output) && !s->waiting && !s->gated)
-        set_events(s, EPOLLIN);
+    if (!vtest_output_empty(&s->output) || s->waiting || s->gated)
+        return;
+    set_events(s, EPOLLIN);
+    if (gpu_device_is_at_leisure(s->device))
+        request_watch(&s->watch, has_input, s); /* the event loop sees it at once */
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *opaque)
