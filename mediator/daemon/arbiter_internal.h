@@ -8,6 +8,7 @@
 #define ALIQUOT_DAEMON_ARBITER_INTERNAL_H
 
 #include "mediator/daemon/arbiter.h"
+#include "mediator/daemon/cpu_class.h"
 #include "protocol/lease_wait.h"
 
 #include <pthread.h>
@@ -43,7 +44,8 @@ struct arbiter_vgpu {
     struct lease_ack ack; /* the last copy */
     int pidfd;            /* owned; -1 = does not run yet */
     pid_t pid;
-    bool killed; /* by us */
+    bool killed;          /* by us */
+    enum cpu_class class; /* of its process */
 
     enum arbiter_place place;
     bool asked;                 /* waits for a grant since asked_ns */

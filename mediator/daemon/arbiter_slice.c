@@ -17,7 +17,6 @@
 
 #include "mediator/base/log.h"
 #include "mediator/base/util.h"
-#include "mediator/daemon/cpu_class.h"
 
 #include <signal.h>
 #include <string.h>
@@ -71,10 +70,32 @@ static bool read_ack(struct arbiter_vgpu *v, uint64_t now_ns)
     return false;
 }
 
-static void set_demoted(struct arbiter_vgpu *v, bool demoted)
+static void set_class(struct arbiter_vgpu *v, enum cpu_class class)
 {
-    if (v->pid > 0 && !v->killed)
-        cpu_class_set_idle(v->pid, demoted); /* one that ends just now needs neither */
+    if (v->class == class)
+        return;
+    if (v->pidfd >= 0 && !v->killed)
+        cpu_class_set(v->pidfd, v->pid, v->class, class); /* one that ends just now needs none */
+    v->class = class;
+}
+
+/*
+ * Those that were preempted on a software GPU use what processor time is left, so that none is
+ * wasted. But what they get with that is not nothing (see cpu_class.h), and doubles the time of a
+ * small frame: while somebody is inside who is soon done, they stand still.
+ */
+static void set_classes(struct arbiter *a)
+{
+    enum cpu_class preempted = CPU_CLASS_IDLE;
+
+    if (a->config.preempt != ARBITER_PREEMPT_CPU)
+        return;
+    for (const struct arbiter_vgpu *v = a->vgpus; v; v = v->next) {
+        if (v->place == PLACE_IN && sched_is_short(&v->entity))
+            preempted = CPU_CLASS_STOPPED;
+    }
+    for (struct arbiter_vgpu *v = a->vgpus; v; v = v->next)
+        set_class(v, v->place == PLACE_PREEMPTED ? preempted : CPU_CLASS_NORMAL);
 }
 
 /* ---- what it had ---------------------------------------------------------------------------- */
@@ -192,9 +213,7 @@ static void left(struct arbiter_vgpu *v, uint64_t now_ns)
     struct arbiter *a = v->arbiter;
 
     account(v, now_ns);
-    if (v->place == PLACE_PREEMPTED)
-        set_demoted(v, false);
-    else
+    if (v->place != PLACE_PREEMPTED)
         a->released_ns = now_ns;
     if (sched_is_running(&v->entity))
         sched_put(&v->entity, now_ns);
@@ -216,7 +235,6 @@ static void end_slice(struct arbiter_vgpu *v, uint64_t now_ns)
     } else if (v->arbiter->config.preempt == ARBITER_PREEMPT_CPU) {
         set_place(v, PLACE_PREEMPTED);
         v->arbiter->released_ns = now_ns;
-        set_demoted(v, true);
     } else {
         set_place(v, PLACE_LEAVING);
     }
@@ -232,6 +250,7 @@ void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns)
         v->arbiter->released_ns = now_ns;
     }
     set_place(v, PLACE_OUT);
+    set_class(v, CPU_CLASS_NORMAL);
     v->asked = false;
     sched_sleep(&v->entity, now_ns);
 }
@@ -264,8 +283,6 @@ static void begin_slice(struct arbiter_vgpu *v, uint64_t now_ns)
     struct arbiter *a = v->arbiter;
 
     account(v, now_ns);
-    if (v->place == PLACE_PREEMPTED)
-        set_demoted(v, false);
     if (v->place == PLACE_OUT || v->place == PLACE_PREEMPTED) {
         v->accounted_ns = v->charge_from_ns = now_ns;
         read_ack(v, now_ns);
@@ -286,6 +303,7 @@ static void begin_slice(struct arbiter_vgpu *v, uint64_t now_ns)
         v->asked = false;
         arbiter_histogram_add(&v->wait, now_ns - v->asked_ns);
     }
+    set_classes(a); /* before it is told: who is woken needs a processor */
     write_terms(v);
 }
 
@@ -352,7 +370,7 @@ static void take_parked(struct arbiter_vgpu *v, uint64_t now_ns)
 static void check_slice(struct arbiter_vgpu *v, uint64_t now_ns)
 {
     struct arbiter *a = v->arbiter;
-    bool over = now_ns >= sched_slice_end_ns(&v->entity);
+    bool over = now_ns >= sched_turn_end_ns(&v->entity);
 
     if (v->killed)
         return;
@@ -401,7 +419,7 @@ static uint64_t tell_contended(struct arbiter *a, uint64_t now_ns)
         if (v->place != PLACE_IN || v->killed) /* the killed leave when they are gone */
             continue;
         lease_set_contended(&v->lease, a->contended);
-        next_ns = MIN(next_ns, sched_slice_end_ns(&v->entity));
+        next_ns = MIN(next_ns, sched_turn_end_ns(&v->entity));
         if (!a->contended)
             continue;
         if (v->idle_from_ns != 0)
@@ -438,6 +456,7 @@ uint64_t arbiter_schedule(struct arbiter *a, uint64_t now_ns)
             check_slice(v, now_ns);
     }
     next_ns = start_others(a, now_ns);
+    set_classes(a);
     next_ns = MIN(next_ns, tell_contended(a, now_ns));
     return MIN(next_ns, next_reset_ns(a, now_ns));
 }

@@ -73,6 +73,7 @@ int sched_add(struct sched *s, struct sched_entity *e, const struct sched_knobs 
         .knobs = *knobs,
         .state = SCHED_ASLEEP,
         .state_since_ns = now_ns,
+        .due_ns = knobs->slice_ns,
         .virtual_client.weight = knobs->weight,
         .entitled.at_ns = clock_ns,
         .cap.at_ns = now_ns,
@@ -135,6 +136,7 @@ int sched_set_knobs(struct sched_entity *e, const struct sched_knobs *knobs, uin
     s->weights += knobs->weight - (uint64_t)e->knobs.weight;
     change_rate(&e->cap, now_ns, e->knobs.cap_ppm, knobs->cap_ppm);
     e->knobs = *knobs;
+    e->due_ns = knobs->slice_ns;
     change_rate(&e->entitled, sched_clock_ns(s, now_ns), rate, sched_rate_ppm(e));
     virtual_set_weight(&s->virtual_system, &e->virtual_client, knobs->weight);
     if (running && e->slice.end_ns != SCHED_NEVER) {
@@ -192,6 +194,11 @@ uint64_t sched_slice_end_ns(const struct sched_entity *e)
 bool sched_is_running(const struct sched_entity *e)
 {
     return e->state == SCHED_RUNNING;
+}
+
+bool sched_is_short(const struct sched_entity *e)
+{
+    return e->due_ns < e->knobs.slice_ns;
 }
 
 bool sched_contended(const struct sched *s)

@@ -134,7 +134,7 @@ static void wait_in_line(struct sched_entity *e)
         if (!c->competing)
             virtual_enter(&s->virtual_system, c);
         e->virtual_node.start = c->at;
-        e->virtual_node.deadline = virtual_deadline(c, e->knobs.slice_ns);
+        e->virtual_node.deadline = virtual_deadline(c, e->due_ns);
         deadline_tree_insert(&s->by_virtual, &e->virtual_node);
     }
     if (rate > 0) {
@@ -176,6 +176,35 @@ void sched_link(struct sched_entity *e, bool running, uint64_t now_ns)
 
 /* ---- work ----------------------------------------------------------------------------------- */
 
+/* If this burst is like the others, it is a short request, and due after half of it: a turn more or
+ * less of it is nothing to the others, and one of the others' is a frame late to it. Its turn is a
+ * whole slice all the same: what does not fit would wait for a round. */
+static void expect_usual(struct sched_entity *e)
+{
+    uint64_t usual_ns = e->burst.usual_ns;
+
+    e->burst.used_ns = 0;
+    e->due_ns = usual_ns > 0 && usual_ns < e->knobs.slice_ns ? usual_ns / 2 : e->knobs.slice_ns;
+}
+
+/* Falls fast and rises slowly: a burst is often longer than it would be by itself, since others
+ * were in the way, and never shorter. */
+static void note_burst(struct sched_entity *e)
+{
+    uint64_t used_ns = e->burst.used_ns, usual_ns = e->burst.usual_ns;
+
+    if (used_ns == 0)
+        return;
+    if (used_ns > 2 * e->knobs.slice_ns) /* more is all the same */
+        used_ns = 2 * e->knobs.slice_ns;
+    if (usual_ns == 0)
+        e->burst.usual_ns = used_ns;
+    else if (used_ns < usual_ns)
+        e->burst.usual_ns = (usual_ns + used_ns) / 2;
+    else
+        e->burst.usual_ns += (used_ns - usual_ns) / 8;
+}
+
 void sched_wake(struct sched_entity *e, uint64_t now_ns)
 {
     uint32_t rate = sched_rate_ppm(e);
@@ -185,6 +214,7 @@ void sched_wake(struct sched_entity *e, uint64_t now_ns)
     e->has_work = true;
     if (e->state == SCHED_RUNNING)
         return;
+    expect_usual(e);
     settle_debtors(e->sched); /* it may be one of them */
     sched_unlink(e);
     if (rate > 0)
@@ -198,6 +228,7 @@ void sched_sleep(struct sched_entity *e, uint64_t now_ns)
     if (!e->has_work)
         return;
     e->has_work = false;
+    note_burst(e);
     if (e->state == SCHED_RUNNING)
         return;
     sched_unlink(e);
@@ -280,6 +311,22 @@ struct sched_entity *sched_pick(struct sched *s, uint64_t now_ns, uint64_t *ret_
     return e;
 }
 
+uint64_t sched_turn_end_ns(const struct sched_entity *e)
+{
+    struct sched *s = e->sched;
+    uint64_t end_ns = e->slice.end_ns, soonest_ns = e->slice.start_ns + SCHED_SLICE_MIN_NS;
+    struct deadline_node *node;
+
+    if (s->policy != SCHED_POLICY_FAIR || e->slice.entitled || sched_is_short(e))
+        return end_ns;
+    node = deadline_tree_pick(&s->by_virtual, virtual_now(&s->virtual_system));
+    /* Virtual times wrap around. */
+    if (!node || !sched_is_short(ENTITY_OF(node, virtual_node)) ||
+        (int64_t)(node->deadline - virtual_deadline(&e->virtual_client, e->due_ns)) >= 0)
+        return end_ns;
+    return soonest_ns < end_ns ? soonest_ns : end_ns;
+}
+
 void sched_start(struct sched_entity *e, uint64_t now_ns)
 {
     struct sched *s = e->sched;
@@ -356,6 +403,7 @@ void sched_charge(struct sched_entity *e, uint64_t gpu_ns, uint64_t now_ns)
 
     sched_unlink(e);
     e->gpu_ns += gpu_ns;
+    e->burst.used_ns += gpu_ns;
     e->overrun_ns += over_ns;
     e->slice.used_ns += gpu_ns;
     if (e->sched->policy != SCHED_POLICY_EXCLUSIVE && e->knobs.cap_ppm < SCHED_PPM)
@@ -372,6 +420,7 @@ void sched_put(struct sched_entity *e, uint64_t now_ns)
 
     assert(e->state == SCHED_RUNNING);
     s->n_running--;
+    e->due_ns = e->knobs.slice_ns; /* if it has more to do, it is more than was expected */
     if (rate > 0) {
         uint64_t span_ns = entitlement_span_ns(e->knobs.slice_ns, rate);
         /* Under equal all that is lost between slices is behind for all: old claims would keep

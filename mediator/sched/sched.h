@@ -108,6 +108,12 @@ struct sched_entity {
     bool has_work;
     uint64_t state_since_ns;
 
+    struct {               /* from having work to having none */
+        uint64_t used_ns;  /* of the GPU, in the present one */
+        uint64_t usual_ns; /* smoothed; 0 = not known yet */
+    } burst;
+    uint64_t due_ns; /* the length of request that its deadline is of, at most its slice */
+
     struct virtual_client virtual_client;
     struct entitlement entitled, cap;
     struct deadline_node virtual_node;     /* in by_virtual or debtors */
@@ -168,7 +174,14 @@ void sched_put(struct sched_entity *e, uint64_t now_ns);
 
 /* When the present slice ends; SCHED_NEVER under exclusive. */
 uint64_t sched_slice_end_ns(const struct sched_entity *e);
+/* When e, which is in a slice, had better leave it: at its end, or as soon as a short one waits
+ * that is due before e, but not before SCHED_SLICE_MIN_NS of it. To be asked again after any other
+ * call.
+ */
+uint64_t sched_turn_end_ns(const struct sched_entity *e);
 bool sched_is_running(const struct sched_entity *e);
+/* Mostly it has work for less than a slice: its turns are short. */
+bool sched_is_short(const struct sched_entity *e);
 /* True if someone could be picked in place of those that run: a slice need not end otherwise. */
 bool sched_contended(const struct sched *s);
 /* Sum of reservations, parts per million. */

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -62,6 +63,15 @@ static unsigned threads_of_class(pid_t pid, int class)
     return n;
 }
 
+static int set(pid_t pid, enum cpu_class from, enum cpu_class to)
+{
+    int pidfd = pidfd_open(pid, 0);
+    assert_true(pidfd >= 0);
+    int r = cpu_class_set(pidfd, pid, from, to);
+    close(pidfd);
+    return r;
+}
+
 static void test_all_threads_and_back(void **state)
 {
     int pipe_fd;
@@ -69,10 +79,32 @@ static void test_all_threads_and_back(void **state)
     unsigned threads = threads_of_class(pid, SCHED_OTHER);
 
     assert_true(threads >= 2);
-    assert_int_equal(cpu_class_set_idle(pid, true), 0);
+    assert_int_equal(set(pid, CPU_CLASS_NORMAL, CPU_CLASS_IDLE), 0);
     assert_int_equal(threads_of_class(pid, SCHED_IDLE), threads);
-    assert_int_equal(cpu_class_set_idle(pid, true), 0);
-    assert_int_equal(cpu_class_set_idle(pid, false), 0);
+    assert_int_equal(set(pid, CPU_CLASS_IDLE, CPU_CLASS_NORMAL), 0);
+    assert_int_equal(threads_of_class(pid, SCHED_OTHER), threads);
+    stop(pid, pipe_fd);
+}
+
+static void test_stopped_and_back(void **state)
+{
+    int pipe_fd, status;
+    pid_t pid = start(&pipe_fd);
+    unsigned threads = threads_of_class(pid, SCHED_OTHER);
+
+    assert_int_equal(set(pid, CPU_CLASS_NORMAL, CPU_CLASS_IDLE), 0);
+    assert_int_equal(set(pid, CPU_CLASS_IDLE, CPU_CLASS_STOPPED), 0);
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+    assert_true(WIFSTOPPED(status));
+    assert_int_equal(set(pid, CPU_CLASS_STOPPED, CPU_CLASS_IDLE), 0);
+    assert_int_equal(waitpid(pid, &status, WCONTINUED), pid);
+    assert_true(WIFCONTINUED(status));
+    assert_int_equal(threads_of_class(pid, SCHED_IDLE), threads);
+
+    assert_int_equal(set(pid, CPU_CLASS_IDLE, CPU_CLASS_STOPPED), 0);
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+    assert_int_equal(set(pid, CPU_CLASS_STOPPED, CPU_CLASS_NORMAL), 0);
+    assert_int_equal(waitpid(pid, &status, WCONTINUED), pid);
     assert_int_equal(threads_of_class(pid, SCHED_OTHER), threads);
     stop(pid, pipe_fd);
 }
@@ -84,20 +116,28 @@ static void test_other_classes_are_left_alone(void **state)
     pid_t pid = start(&pipe_fd);
 
     assert_int_equal(sched_setscheduler(pid, SCHED_BATCH, &param), 0);
-    assert_int_equal(cpu_class_set_idle(pid, true), 0);
+    assert_int_equal(set(pid, CPU_CLASS_NORMAL, CPU_CLASS_IDLE), 0);
     assert_int_equal(sched_getscheduler(pid), SCHED_BATCH);
     stop(pid, pipe_fd);
 }
 
 static void test_nobody(void **state)
 {
-    assert_int_equal(cpu_class_set_idle(0x7fffffff, true), -ENOENT);
+    int pipe_fd;
+    pid_t pid = start(&pipe_fd);
+    int pidfd = pidfd_open(pid, 0);
+
+    stop(pid, pipe_fd);
+    assert_int_equal(cpu_class_set(pidfd, 0x7fffffff, CPU_CLASS_NORMAL, CPU_CLASS_IDLE), -ESRCH);
+    assert_int_equal(cpu_class_set(pidfd, 0x7fffffff, CPU_CLASS_IDLE, CPU_CLASS_STOPPED), -ESRCH);
+    close(pidfd);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_threads_and_back),
+        cmocka_unit_test(test_stopped_and_back),
         cmocka_unit_test(test_other_classes_are_left_alone),
         cmocka_unit_test(test_nobody),
     };

@@ -129,6 +129,38 @@ static void test_nobody(void **state)
     assert_null(sched_pick(&s, NOW, &next_ns));
 }
 
+/* One whose work is mostly short need not wait for the end of a hog's slice; one that is new, or
+ * goes on, does. */
+static void test_turn_ends_for_a_short_one(void **state)
+{
+    struct sched s;
+    struct sched_entity hog, light, other;
+    uint64_t now_ns = NOW;
+    sched_init(&s, SCHED_POLICY_FAIR, 1, NOW);
+    add(&s, &hog, knobs(100, 0, 100));
+    add(&s, &other, knobs(100, 0, 100));
+    add(&s, &light, knobs(100, 0, 100));
+    assert_false(sched_is_short(&light)); /* nothing is known yet */
+    turn(&light, 1 * MS, &now_ns);
+    sched_sleep(&light, now_ns);
+    for (int i = 0; i < 4; i++) /* the others get what light was ahead */
+        turn(pick(&s, now_ns), 4 * MS, &now_ns);
+
+    struct sched_entity *in = pick(&s, now_ns);
+    sched_start(in, now_ns);
+    assert_int_equal(sched_turn_end_ns(in), now_ns + 4 * MS); /* the other hog waits */
+    sched_wake(&light, now_ns + 1 * MS);
+    assert_true(sched_is_short(&light));
+    assert_int_equal(sched_turn_end_ns(in), now_ns + SCHED_SLICE_MIN_NS);
+    assert_int_equal(sched_slice_end_ns(in), now_ns + 4 * MS);
+    now_ns += 1 * MS;
+    sched_charge(in, 1 * MS, now_ns);
+    sched_put(in, now_ns);
+    assert_ptr_equal(pick(&s, now_ns), &light);
+    turn(&light, 4 * MS, &now_ns); /* and has more to do */
+    assert_false(sched_is_short(&light));
+}
+
 static void test_places(void **state)
 {
     struct sched s;
@@ -411,6 +443,7 @@ int main(void)
         cmocka_unit_test(test_admission),
         cmocka_unit_test(test_placement),
         cmocka_unit_test(test_nobody),
+        cmocka_unit_test(test_turn_ends_for_a_short_one),
         cmocka_unit_test(test_places),
         cmocka_unit_test(test_sleep_in_slice),
         cmocka_unit_test(test_late_charge),

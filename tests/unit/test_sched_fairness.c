@@ -102,6 +102,23 @@ static void test_interactive(void **state)
     scene_finish(&s);
 }
 
+/* What it mostly asks for is known after some frames, and needs no knob: short requests are due
+ * before long ones. */
+static void test_interactive_with_the_same_slice(void **state)
+{
+    struct scene s;
+    scene_init(&s, SCHED_POLICY_FAIR, 9);
+    scene_vgpu(&s, 0, "periodic 1.3ms every 16.7ms");
+    s.lag_bound_ns = SLICE + 2 * MS;
+    scene_begin(&s);
+    scene_run(&s, 20 * SECOND);
+    assert_in_range(s.sim.vgpus[0].n_missed, 0, 1);
+    assert_true(sim_samples_percentile(&s.sim.vgpus[0].wait, 99) <= SLICE + 2 * MS);
+    scene_expect(&s, 0, SCHED_PPM * 13 / 167, 2 * MS);
+    scene_expect_busy(&s);
+    scene_finish(&s);
+}
+
 static void test_reservation_under_overload(void **state)
 {
     struct scene s;
@@ -432,6 +449,7 @@ int main(void)
         cmocka_unit_test(test_weights),
         cmocka_unit_test(test_no_starvation),
         cmocka_unit_test(test_interactive),
+        cmocka_unit_test(test_interactive_with_the_same_slice),
         cmocka_unit_test(test_reservation_under_overload),
         cmocka_unit_test(test_reservation_is_a_floor),
         cmocka_unit_test(test_full_reservation),
