@@ -208,6 +208,17 @@ static int make_stats(const struct broker_stats **ret_stats, int *ret_fd)
     return 0;
 }
 
+/* The latency class of a vGPU: who has shorter turns than others is in more of a hurry. The driver
+ * is told when the renderer starts. */
+static const char *priority_of(const struct vgpu_config *v)
+{
+    const uint64_t usual_ns = SCHED_KNOBS_DEFAULT.slice_ns;
+
+    if (v->knobs.slice_ns == usual_ns)
+        return "medium";
+    return v->knobs.slice_ns < usual_ns ? "high" : "low";
+}
+
 static int exec_renderer(struct renderer *r, const struct renderer_config *config, int socket,
                          int stats_fd)
 {
@@ -222,7 +233,7 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
     if (result < 0)
         return result;
 
-    const char *argv[28];
+    const char *argv[32];
     size_t n = 0;
     argv[n++] = config->program;
     argv[n++] = "--name";
@@ -243,6 +254,8 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
         argv[n++] = "--max-memory";
         argv[n++] = memory;
     }
+    argv[n++] = "--priority";
+    argv[n++] = priority_of(v);
     if (config->verbose)
         argv[n++] = "--verbose";
     argv[n++] = "--broker-fd";

@@ -77,10 +77,14 @@ struct backend_events {
     void (*fence_done)(void *opaque, uint32_t ctx_id, uint32_t ring_idx, uint64_t fence_id);
 };
 
+/* Which of the processes that use a GPU its driver lets go first, where it can. */
+enum backend_priority { BACKEND_PRIORITY_LOW, BACKEND_PRIORITY_MEDIUM, BACKEND_PRIORITY_HIGH };
+
 struct backend_config {
     const char *gpu;                     /* "software", or a render node's path, "auto" */
     const struct backend_events *events; /* borrowed for the backend's life */
     void *opaque;
+    enum backend_priority priority;
 };
 
 /* What things cost in host memory besides their texels, measured on llvmpipe; it is charged to the

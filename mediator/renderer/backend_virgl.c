@@ -483,8 +483,10 @@ static int virgl_create(const struct backend_config *config, struct backend **re
     } else {
         r = egl_gpu_open(choice.id, &v->gpu, ret_error);
     }
-    if (r == 0)
+    if (r == 0) {
+        egl_gpu_set_priority(v->gpu, config->priority);
         r = start_virglrenderer(v, ret_error);
+    }
     if (r < 0) {
         virgl_destroy(&v->base);
         return r;

@@ -31,6 +31,8 @@ struct egl_gpu {
     bool gles;
     bool robust; /* contexts survive a GPU reset and tell of it */
     bool can_export;
+    bool has_priority;
+    enum backend_priority priority;
     /* How a GPU reset is asked for; found with the first context, asked often. */
     enum { RESET_UNKNOWN, RESET_NONE, RESET_CORE, RESET_KHR, RESET_ARB } reset_query;
 
@@ -260,6 +262,7 @@ static int check_display(struct egl_gpu *gpu, const char **ret_error)
         return fail(ret_error, "EGL on %s has neither OpenGL nor OpenGL ES 3", gpu->id);
     /* The names of EGL 1.5; what 1.4 has differs between OpenGL and OpenGL ES. */
     gpu->robust = v15;
+    gpu->has_priority = has_word(extensions, "EGL_IMG_context_priority");
     gpu->can_export = has_word(extensions, "EGL_MESA_image_dma_buf_export") &&
                       has_word(extensions, "EGL_KHR_gl_texture_2D_image");
     if (!gpu->driver[0] && has_word(extensions, "EGL_MESA_query_driver")) {
@@ -290,6 +293,7 @@ int egl_gpu_open(const char *id, struct egl_gpu **ret, const char **ret_error)
     gpu->display = EGL_NO_DISPLAY;
     gpu->platform = "none";
     gpu->software = strcmp(id, EGL_GPU_SOFTWARE) == 0;
+    gpu->priority = BACKEND_PRIORITY_MEDIUM;
     snprintf(gpu->id, sizeof(gpu->id), "%s", id);
 
     set_environment(gpu->software);
@@ -324,6 +328,11 @@ void egl_gpu_close(struct egl_gpu *gpu)
         gbm_device_destroy(gpu->gbm);
     close_fd_p(&gpu->fd);
     free(gpu);
+}
+
+void egl_gpu_set_priority(struct egl_gpu *gpu, enum backend_priority priority)
+{
+    gpu->priority = priority;
 }
 
 const char *egl_gpu_platform(const struct egl_gpu *gpu)
@@ -362,6 +371,11 @@ bool egl_gpu_set_gles(struct egl_gpu *gpu, bool gles)
 
 static EGLContext create(struct egl_gpu *gpu, int major, int minor, bool shared, bool compat)
 {
+    static const EGLint levels[] = {
+        [BACKEND_PRIORITY_LOW] = EGL_CONTEXT_PRIORITY_LOW_IMG,
+        [BACKEND_PRIORITY_MEDIUM] = EGL_CONTEXT_PRIORITY_MEDIUM_IMG,
+        [BACKEND_PRIORITY_HIGH] = EGL_CONTEXT_PRIORITY_HIGH_IMG,
+    };
     EGLint attributes[16];
     int n = 0;
 
@@ -381,6 +395,10 @@ static EGLContext create(struct egl_gpu *gpu, int major, int minor, bool shared,
         attributes[n++] = EGL_TRUE;
         attributes[n++] = EGL_CONTEXT_OPENGL_RESET_NOTIFICATION_STRATEGY;
         attributes[n++] = EGL_LOSE_CONTEXT_ON_RESET;
+    }
+    if (gpu->has_priority) {
+        attributes[n++] = EGL_CONTEXT_PRIORITY_LEVEL_IMG;
+        attributes[n++] = levels[gpu->priority];
     }
     attributes[n] = EGL_NONE;
     return eglCreateContext(gpu->display, gpu->config, shared ? gpu->root : EGL_NO_CONTEXT,

@@ -40,6 +40,10 @@ bool egl_gpu_id_valid(const char *id);
 int egl_gpu_open(const char *id, struct egl_gpu **ret, const char **ret_error);
 void egl_gpu_close(struct egl_gpu *gpu);
 
+/* What the driver lets go first on the GPU (EGL_IMG_context_priority), for contexts made from now
+ * on. A driver that has no such thing, or refuses it to this process, draws as it does. */
+void egl_gpu_set_priority(struct egl_gpu *gpu, enum backend_priority priority);
+
 /* "surfaceless", "gbm" or "device". */
 const char *egl_gpu_platform(const struct egl_gpu *gpu);
 /* The kernel's or, without a DRM node, EGL's name of the driver; "" = unknown. */

@@ -254,6 +254,7 @@ static int set_up_backend(struct renderer *r)
         .gpu = r->options.gpu,
         .events = &gpu_fence_queue_events,
         .opaque = r->fences,
+        .priority = r->options.priority,
     };
     result = ops->create(&config, &r->backend, &error);
     if (result < 0) {

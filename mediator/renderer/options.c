@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "mediator/renderer/options.h"
 
+#include "mediator/base/util.h"
+
 #include "mediator/renderer/gpu_device.h"
 
 #include <ctype.h>
@@ -28,6 +30,7 @@ enum option_id {
     OPT_LEASE_FD,
     OPT_FD,
     OPT_LISTEN,
+    OPT_PRIORITY,
     OPT_READY_FD,
     OPT_PROBE,
     OPT_HELP,
@@ -42,6 +45,7 @@ static const struct option options[] = {
     {"size", required_argument, NULL, OPT_SIZE},
     {"scanout-by", required_argument, NULL, OPT_SCANOUT_BY},
     {"max-memory", required_argument, NULL, OPT_MAX_MEMORY},
+    {"priority", required_argument, NULL, OPT_PRIORITY},
     {"verbose", no_argument, NULL, OPT_VERBOSE},
     {"broker-fd", required_argument, NULL, OPT_BROKER_FD},
     {"stats-fd", required_argument, NULL, OPT_STATS_FD},
@@ -75,6 +79,8 @@ void options_print_help(void)
           "  --scanout-by HOW     copy, or dmabuf for a front-end whose console has GL (copy)\n"
           "  --max-memory BYTES[K|M|G]\n"
           "                       bound on the sum of the guest's resources (4G)\n"
+          "  --priority low|medium|high\n"
+          "                       of its work in the GPU's driver, where that knows any (medium)\n"
           "  --ready-fd N         write a newline to N once ready, and close it\n"
           "  --verbose            log more\n"
           "  --help, --version\n",
@@ -152,6 +158,23 @@ static bool parse_bytes(const char *text, uint64_t *ret)
     return true;
 }
 
+static bool parse_priority(const char *text, enum backend_priority *ret)
+{
+    static const char *const names[] = {
+        [BACKEND_PRIORITY_LOW] = "low",
+        [BACKEND_PRIORITY_MEDIUM] = "medium",
+        [BACKEND_PRIORITY_HIGH] = "high",
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (strcmp(names[i], text) == 0) {
+            *ret = (enum backend_priority)i;
+            return true;
+        }
+    }
+    return usage("--priority: '%s' is neither low, medium nor high", text);
+}
+
 static bool name_valid(const char *name)
 {
     size_t len = strlen(name);
@@ -200,6 +223,8 @@ static bool parse_one(struct renderer_options *o, int option, const char *arg)
         if (!o->dmabuf && strcmp(arg, "copy") != 0)
             return usage("--scanout-by: '%s' is neither copy nor dmabuf", arg);
         return true;
+    case OPT_PRIORITY:
+        return parse_priority(arg, &o->priority);
     case OPT_MAX_MEMORY:
         return parse_bytes(arg, &o->max_memory_bytes);
     case OPT_VERBOSE:
@@ -239,6 +264,7 @@ bool options_parse(struct renderer_options *o, int argc, char **argv)
         .stats_fd = -1,
         .lease_fd = -1,
         .ready_fd = -1,
+        .priority = BACKEND_PRIORITY_MEDIUM,
         .scanouts = 1,
         .width = 1280,
         .height = 800,

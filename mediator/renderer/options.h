@@ -5,6 +5,8 @@
 #ifndef ALIQUOT_RENDERER_OPTIONS_H
 #define ALIQUOT_RENDERER_OPTIONS_H
 
+#include "mediator/renderer/backend.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -30,6 +32,7 @@ struct renderer_options {
     uint32_t width, height;    /* 1280 × 800 */
     bool dmabuf;               /* --scanout-by dmabuf */
     uint64_t max_memory_bytes; /* 0 = not given */
+    enum backend_priority priority; /* BACKEND_PRIORITY_MEDIUM */
     bool verbose;
 };
 

@@ -92,7 +92,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('--probe', action='store_true')
     parser.add_argument('--verbose', action='store_true')
-    for name in ('name', 'backend', 'gpu', 'size', 'scanout-by', 'max-memory'):
+    for name in ('name', 'backend', 'gpu', 'size', 'scanout-by', 'max-memory', 'priority'):
         parser.add_argument('--' + name)
     for name in ('scanouts', 'broker-fd', 'stats-fd', 'lease-fd'):
         parser.add_argument('--' + name, type=int)

@@ -119,6 +119,22 @@ static void test_auto_is_what_is_printed(void **state)
     sd_json_variant_unref(document);
 }
 
+/* Whether the driver knows priorities or not. */
+static void test_contexts_of_all_priorities(void **state)
+{
+    struct egl_gpu *gpu = NULL;
+    const char *error = NULL;
+
+    assert_int_equal(egl_gpu_open("software", &gpu, &error), 0);
+    for (int i = BACKEND_PRIORITY_LOW; i <= BACKEND_PRIORITY_HIGH; i++) {
+        egl_gpu_set_priority(gpu, (enum backend_priority)i);
+        void *context = egl_gpu_create_context(gpu, 3, 3, false, false);
+        assert_non_null(context);
+        egl_gpu_destroy_context(gpu, context);
+    }
+    egl_gpu_close(gpu);
+}
+
 /* A GPU that is not there, or a file that is no GPU, is an error with a sentence. */
 static void test_open_missing(void **state)
 {
@@ -154,6 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ids),          cmocka_unit_test(test_choose_explicit),
         cmocka_unit_test(test_print),        cmocka_unit_test(test_auto_is_what_is_printed),
+        cmocka_unit_test(test_contexts_of_all_priorities),
         cmocka_unit_test(test_open_missing), cmocka_unit_test(test_environment),
     };
 
