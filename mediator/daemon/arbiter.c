@@ -266,6 +266,7 @@ static void drop_pages(struct arbiter_vgpu *v)
     close_fd_p(&v->pidfd);
     v->grant_fd = v->ack_fd = v->pidfd = -1;
     v->pid = 0;
+    cpu_process_finish(&v->process);
 }
 
 int arbiter_attach(struct arbiter_vgpu *v, struct arbiter_fds *ret)
@@ -302,6 +303,7 @@ int arbiter_set_process(struct arbiter_vgpu *v, int pidfd, pid_t pid)
     pthread_mutex_lock(&v->arbiter->lock);
     v->pidfd = copy;
     v->pid = pid;
+    (void)cpu_process_init(&v->process, copy, pid); /* else it has just ended */
     pthread_mutex_unlock(&v->arbiter->lock);
     return 0;
 }

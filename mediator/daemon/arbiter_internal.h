@@ -44,8 +44,8 @@ struct arbiter_vgpu {
     struct lease_ack ack; /* the last copy */
     int pidfd;            /* owned; -1 = does not run yet */
     pid_t pid;
-    bool killed;          /* by us */
-    enum cpu_class class; /* of its process */
+    struct cpu_process process;
+    bool killed; /* by us */
 
     enum arbiter_place place;
     bool asked;                 /* waits for a grant since asked_ns */

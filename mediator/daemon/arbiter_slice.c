@@ -70,15 +70,6 @@ static bool read_ack(struct arbiter_vgpu *v, uint64_t now_ns)
     return false;
 }
 
-static void set_class(struct arbiter_vgpu *v, enum cpu_class class)
-{
-    if (v->class == class)
-        return;
-    if (v->pidfd >= 0 && !v->killed)
-        cpu_class_set(v->pidfd, v->pid, v->class, class); /* one that ends just now needs none */
-    v->class = class;
-}
-
 /*
  * Those that were preempted on a software GPU use what processor time is left, so that none is
  * wasted. But what they get with that is not nothing (see cpu_class.h), and doubles the time of a
@@ -95,7 +86,7 @@ static void set_classes(struct arbiter *a)
             preempted = CPU_CLASS_STOPPED;
     }
     for (struct arbiter_vgpu *v = a->vgpus; v; v = v->next)
-        set_class(v, v->place == PLACE_PREEMPTED ? preempted : CPU_CLASS_NORMAL);
+        cpu_process_set(&v->process, v->place == PLACE_PREEMPTED ? preempted : CPU_CLASS_NORMAL);
 }
 
 /* ---- what it had ---------------------------------------------------------------------------- */
@@ -250,7 +241,7 @@ void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns)
         v->arbiter->released_ns = now_ns;
     }
     set_place(v, PLACE_OUT);
-    set_class(v, CPU_CLASS_NORMAL);
+    cpu_process_set(&v->process, CPU_CLASS_NORMAL);
     v->asked = false;
     sched_sleep(&v->entity, now_ns);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "mediator/daemon/cpu_class.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -39,38 +38,61 @@ static int stop_by(pid_t pid, pid_t tid)
     return tgkill(pid, tid, SIGSTOP) < 0 ? -errno : 0;
 }
 
-static int each_thread(pid_t pid, thread_fn fn)
+static int each_thread(struct cpu_process *p, thread_fn fn)
 {
-    char path[32];
     const struct dirent *entry;
     int result = -ESRCH;
 
-    snprintf(path, sizeof(path), "/proc/%d/task", pid);
-    DIR *dir = opendir(path);
-    if (!dir)
-        return -errno;
-    while ((entry = readdir(dir))) {
+    rewinddir(p->threads);
+    while ((entry = readdir(p->threads))) {
         pid_t tid = atoi(entry->d_name);
         if (tid <= 0) /* "." and ".." */
             continue;
-        int r = fn(pid, tid);
+        int r = fn(p->pid, tid);
         if (result != 0)
             result = r;
     }
-    closedir(dir);
     return result;
 }
 
-int cpu_class_set(int pidfd, pid_t pid, enum cpu_class from, enum cpu_class to)
+static int stop(struct cpu_process *p)
 {
+    if (pidfd_send_signal(p->pidfd, 0, NULL, 0) < 0) /* nobody else may have its number by now */
+        return -errno;
+    return each_thread(p, stop_by);
+}
+
+int cpu_process_init(struct cpu_process *p, int pidfd, pid_t pid)
+{
+    char path[32];
+
+    snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    DIR *threads = opendir(path);
+    if (!threads)
+        return -errno;
+    *p = (struct cpu_process){.pidfd = pidfd, .pid = pid, .threads = threads};
+    return 0;
+}
+
+void cpu_process_finish(struct cpu_process *p)
+{
+    if (p->threads)
+        closedir(p->threads);
+    *p = (struct cpu_process){0};
+}
+
+int cpu_process_set(struct cpu_process *p, enum cpu_class class)
+{
+    enum cpu_class before = p->class;
     int r;
 
-    if (pidfd_send_signal(pidfd, 0, NULL, 0) < 0) /* nobody else may have its number by now */
-        return -errno;
-    if (to == CPU_CLASS_STOPPED)
-        return each_thread(pid, stop_by);
-    r = each_thread(pid, to == CPU_CLASS_IDLE ? make_idle : make_normal);
-    if (from == CPU_CLASS_STOPPED && pidfd_send_signal(pidfd, SIGCONT, NULL, 0) < 0)
+    if (!p->threads || class == before)
+        return 0;
+    p->class = class;
+    if (class == CPU_CLASS_STOPPED)
+        return stop(p);
+    r = each_thread(p, class == CPU_CLASS_IDLE ? make_idle : make_normal);
+    if (before == CPU_CLASS_STOPPED && pidfd_send_signal(p->pidfd, SIGCONT, NULL, 0) < 0)
         r = -errno;
     return r;
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Takes the processors away from a process for the benefit of others, and gives them back: how a
- * slice on a software GPU ends, whose work can't be waited for, but can be preempted.
+ * slice on a software GPU ends, whose work can't be waited for, but can be preempted. Used by the
+ * arbiter, some hundred times a second.
  */
 #ifndef ALIQUOT_DAEMON_CPU_CLASS_H
 #define ALIQUOT_DAEMON_CPU_CLASS_H
 
+#include <dirent.h>
 #include <sys/types.h>
 
 enum cpu_class {
@@ -16,12 +18,21 @@ enum cpu_class {
     CPU_CLASS_STOPPED, /* not at all (SIGSTOP) */
 };
 
-/*
- * Brings the process from one class, which it must have, to another. Threads of another scheduling
- * class than SCHED_OTHER and SCHED_IDLE are only stopped; threads that a thread makes are like it.
- * pidfd names the process, pid is its number. Negative errno if there is no such process, or none
- * of its threads may be changed.
- */
-int cpu_class_set(int pidfd, pid_t pid, enum cpu_class from, enum cpu_class to);
+/* A process, which begins in CPU_CLASS_NORMAL. Zeroed = none: nothing is done. */
+struct cpu_process {
+    int pidfd; /* borrowed */
+    pid_t pid;
+    DIR *threads; /* owned; kept open, since looking it up is half of the price */
+    enum cpu_class class;
+};
+
+/* pidfd is borrowed until cpu_process_finish. Negative errno if there is no such process. */
+int cpu_process_init(struct cpu_process *p, int pidfd, pid_t pid);
+/* Leaves it in the class that it has, and zeroes p. */
+void cpu_process_finish(struct cpu_process *p);
+/* Threads of another scheduling class than SCHED_OTHER and SCHED_IDLE are only stopped; threads
+ * that a thread makes are like it. Negative errno if the process is gone, or none of its threads
+ * may be changed; it is taken to be in the new class all the same. */
+int cpu_process_set(struct cpu_process *p, enum cpu_class class);
 
 #endif

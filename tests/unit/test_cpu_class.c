@@ -63,74 +63,107 @@ static unsigned threads_of_class(pid_t pid, int class)
     return n;
 }
 
-static int set(pid_t pid, enum cpu_class from, enum cpu_class to)
+static void open_process(struct cpu_process *p, pid_t pid)
 {
     int pidfd = pidfd_open(pid, 0);
+
     assert_true(pidfd >= 0);
-    int r = cpu_class_set(pidfd, pid, from, to);
-    close(pidfd);
-    return r;
+    assert_int_equal(cpu_process_init(p, pidfd, pid), 0);
+}
+
+static void close_process(struct cpu_process *p)
+{
+    close(p->pidfd);
+    cpu_process_finish(p);
 }
 
 static void test_all_threads_and_back(void **state)
 {
+    struct cpu_process p;
     int pipe_fd;
     pid_t pid = start(&pipe_fd);
     unsigned threads = threads_of_class(pid, SCHED_OTHER);
 
+    open_process(&p, pid);
     assert_true(threads >= 2);
-    assert_int_equal(set(pid, CPU_CLASS_NORMAL, CPU_CLASS_IDLE), 0);
-    assert_int_equal(threads_of_class(pid, SCHED_IDLE), threads);
-    assert_int_equal(set(pid, CPU_CLASS_IDLE, CPU_CLASS_NORMAL), 0);
-    assert_int_equal(threads_of_class(pid, SCHED_OTHER), threads);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(cpu_process_set(&p, CPU_CLASS_IDLE), 0);
+        assert_int_equal(threads_of_class(pid, SCHED_IDLE), threads);
+        assert_int_equal(cpu_process_set(&p, CPU_CLASS_IDLE), 0);
+        assert_int_equal(cpu_process_set(&p, CPU_CLASS_NORMAL), 0);
+        assert_int_equal(threads_of_class(pid, SCHED_OTHER), threads);
+    }
+    close_process(&p);
     stop(pid, pipe_fd);
+}
+
+static void expect_stopped(pid_t pid)
+{
+    int status;
+
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+    assert_true(WIFSTOPPED(status));
+}
+
+static void expect_continued(pid_t pid)
+{
+    int status;
+
+    assert_int_equal(waitpid(pid, &status, WCONTINUED), pid);
+    assert_true(WIFCONTINUED(status));
 }
 
 static void test_stopped_and_back(void **state)
 {
-    int pipe_fd, status;
+    struct cpu_process p;
+    int pipe_fd;
     pid_t pid = start(&pipe_fd);
     unsigned threads = threads_of_class(pid, SCHED_OTHER);
 
-    assert_int_equal(set(pid, CPU_CLASS_NORMAL, CPU_CLASS_IDLE), 0);
-    assert_int_equal(set(pid, CPU_CLASS_IDLE, CPU_CLASS_STOPPED), 0);
-    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
-    assert_true(WIFSTOPPED(status));
-    assert_int_equal(set(pid, CPU_CLASS_STOPPED, CPU_CLASS_IDLE), 0);
-    assert_int_equal(waitpid(pid, &status, WCONTINUED), pid);
-    assert_true(WIFCONTINUED(status));
+    open_process(&p, pid);
+    assert_int_equal(cpu_process_set(&p, CPU_CLASS_STOPPED), 0);
+    expect_stopped(pid);
+    assert_int_equal(cpu_process_set(&p, CPU_CLASS_IDLE), 0);
+    expect_continued(pid);
     assert_int_equal(threads_of_class(pid, SCHED_IDLE), threads);
 
-    assert_int_equal(set(pid, CPU_CLASS_IDLE, CPU_CLASS_STOPPED), 0);
-    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
-    assert_int_equal(set(pid, CPU_CLASS_STOPPED, CPU_CLASS_NORMAL), 0);
-    assert_int_equal(waitpid(pid, &status, WCONTINUED), pid);
+    assert_int_equal(cpu_process_set(&p, CPU_CLASS_STOPPED), 0);
+    expect_stopped(pid);
+    assert_int_equal(cpu_process_set(&p, CPU_CLASS_NORMAL), 0);
+    expect_continued(pid);
     assert_int_equal(threads_of_class(pid, SCHED_OTHER), threads);
+    close_process(&p);
     stop(pid, pipe_fd);
 }
 
 static void test_other_classes_are_left_alone(void **state)
 {
     const struct sched_param param = {0};
+    struct cpu_process p;
     int pipe_fd;
     pid_t pid = start(&pipe_fd);
 
+    open_process(&p, pid);
     assert_int_equal(sched_setscheduler(pid, SCHED_BATCH, &param), 0);
-    assert_int_equal(set(pid, CPU_CLASS_NORMAL, CPU_CLASS_IDLE), 0);
+    assert_int_equal(cpu_process_set(&p, CPU_CLASS_IDLE), 0);
     assert_int_equal(sched_getscheduler(pid), SCHED_BATCH);
+    close_process(&p);
     stop(pid, pipe_fd);
 }
 
-static void test_nobody(void **state)
+static void test_gone(void **state)
 {
+    struct cpu_process p = {0};
     int pipe_fd;
     pid_t pid = start(&pipe_fd);
-    int pidfd = pidfd_open(pid, 0);
 
+    assert_int_equal(cpu_process_set(&p, CPU_CLASS_IDLE), 0); /* none */
+    open_process(&p, pid);
     stop(pid, pipe_fd);
-    assert_int_equal(cpu_class_set(pidfd, 0x7fffffff, CPU_CLASS_NORMAL, CPU_CLASS_IDLE), -ESRCH);
-    assert_int_equal(cpu_class_set(pidfd, 0x7fffffff, CPU_CLASS_IDLE, CPU_CLASS_STOPPED), -ESRCH);
-    close(pidfd);
+    assert_true(cpu_process_set(&p, CPU_CLASS_IDLE) < 0);
+    assert_int_equal(cpu_process_set(&p, CPU_CLASS_STOPPED), -ESRCH);
+    close_process(&p);
+    assert_int_equal(cpu_process_init(&p, -1, 0x7fffffff), -ENOENT);
 }
 
 int main(void)
@@ -139,7 +172,7 @@ int main(void)
         cmocka_unit_test(test_all_threads_and_back),
         cmocka_unit_test(test_stopped_and_back),
         cmocka_unit_test(test_other_classes_are_left_alone),
-        cmocka_unit_test(test_nobody),
+        cmocka_unit_test(test_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
