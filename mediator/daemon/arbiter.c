@@ -4,6 +4,7 @@
 #include "mediator/base/log.h"
 #include "mediator/base/util.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -253,6 +254,22 @@ uint32_t arbiter_reserved_ppm(struct arbiter *a)
     uint32_t ppm = sched_reserved_ppm(&a->sched);
     pthread_mutex_unlock(&a->lock);
     return ppm;
+}
+
+int arbiter_place(struct arbiter *const *arbiters, size_t n, const struct sched_knobs *knobs)
+{
+    const struct sched *gpus[ARBITER_PLACE_MAX] = {NULL};
+
+    assert(n <= ARBITER_PLACE_MAX);
+    /* Nobody else locks more than one. */
+    for (size_t i = 0; i < n; i++) {
+        pthread_mutex_lock(&arbiters[i]->lock);
+        gpus[i] = &arbiters[i]->sched;
+    }
+    int r = sched_place(gpus, n, -1, knobs);
+    for (size_t i = n; i > 0; i--)
+        pthread_mutex_unlock(&arbiters[i - 1]->lock);
+    return r;
 }
 
 /* ---- renderers ------------------------------------------------------------------------------ */

@@ -51,6 +51,10 @@ void arbiter_remove(struct arbiter_vgpu *v);
 int arbiter_set_knobs(struct arbiter_vgpu *v, const struct sched_knobs *knobs);
 int arbiter_set_policy(struct arbiter *a, enum sched_policy policy);
 uint32_t arbiter_reserved_ppm(struct arbiter *a);
+/* Which of at most ARBITER_PLACE_MAX GPUs a vGPU with these knobs goes to: as sched_place() says
+ * with none wanted. */
+#define ARBITER_PLACE_MAX 64
+int arbiter_place(struct arbiter *const *arbiters, size_t n, const struct sched_knobs *knobs);
 
 /* What a renderer needs to take part. Borrowed by the caller until arbiter_detach(). */
 struct arbiter_fds {

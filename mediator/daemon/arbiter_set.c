@@ -5,7 +5,10 @@
 #include "mediator/base/util.h"
 #include "mediator/daemon/error_text.h"
 
+#include <stdio.h>
 #include <string.h>
+
+_Static_assert(GPU_LIST_MAX <= ARBITER_PLACE_MAX, "a vGPU may go to any GPU there is");
 
 /* Hardware does not preempt: who stays longer than that keeps all others off. On the CPU it does
  * not, and a long frame may just be slow. */
@@ -111,6 +114,54 @@ int arbiter_set_explain(struct arbiter *a, int r, const struct sched_knobs *knob
     default:
         return error_text(ret_error, r, "vGPU '%s': %s", name, strerror(-r));
     }
+}
+
+/* "/dev/dri/renderD128 40%, …": what can still be reserved. */
+static void describe_left(const struct gpu_ids *gpus, struct arbiter *const *arbiters, char *text,
+                          size_t size)
+{
+    *text = '\0';
+    for (size_t i = 0; i < gpus->count; i++) {
+        uint32_t left_ppm = SCHED_RESERVATION_MAX_PPM - arbiter_reserved_ppm(arbiters[i]);
+        size_t len = strlen(text);
+        snprintf(text + len, size - len, "%s%s %g%%", i > 0 ? ", " : "", gpus->ids[i],
+                 left_ppm / (double)SCHED_PERCENT);
+    }
+}
+
+int arbiter_set_place(struct arbiter_set *set, const struct gpu_ids *gpus, const char *name,
+                      const struct sched_knobs *knobs, const char **ret_gpu, char **ret_error)
+{
+    struct arbiter *arbiters[GPU_LIST_MAX];
+    int r = 0;
+
+    if (gpus->count == 1) { /* no choice: whether it is admitted is seen when it is added */
+        *ret_gpu = gpus->ids[0];
+        return 0;
+    }
+    for (size_t i = 0; i < gpus->count; i++) {
+        r = find(set, gpus->ids[i], &arbiters[i]);
+        if (r < 0)
+            return error_text(ret_error, r, "GPU %s can't be shared: %s", gpus->ids[i],
+                              strerror(-r));
+    }
+    r = arbiter_place(arbiters, gpus->count, knobs);
+    if (r >= 0) {
+        *ret_gpu = gpus->ids[r];
+        return 0;
+    }
+    char left[1024];
+    describe_left(gpus, arbiters, left, sizeof(left));
+    if (r == -ENOSPC)
+        return error_text(ret_error, r,
+                          "vGPU '%s': a reservation of %g%% is more than any GPU has left: %s; "
+                          "lower it or another one's",
+                          name, knobs->reservation_ppm / (double)SCHED_PERCENT, left);
+    if (r == -EBUSY)
+        return error_text(ret_error, r,
+                          "vGPU '%s': all %zu GPUs have policy exclusive and belong to others",
+                          name, gpus->count);
+    return arbiter_set_explain(arbiters[0], r, knobs, name, ret_error);
 }
 
 int arbiter_set_add(struct arbiter_set *set, const char *gpu, const char *name,

@@ -8,6 +8,7 @@
 
 #include "mediator/daemon/arbiter.h"
 #include "mediator/daemon/config.h"
+#include "mediator/daemon/gpu_list.h"
 
 struct arbiter_set;
 
@@ -26,6 +27,10 @@ void arbiter_set_destroy(struct arbiter_set *set);
  * that says what stands in the way. */
 int arbiter_set_add(struct arbiter_set *set, const char *gpu, const char *name,
                     const struct sched_knobs *knobs, struct arbiter_vgpu **ret, char **ret_error);
+/* Which of these GPUs it should be: the least committed one that admits it. *ret_gpu is one of
+ * gpus. -ENOSPC, -EBUSY, with a message that says how much is left where. */
+int arbiter_set_place(struct arbiter_set *set, const struct gpu_ids *gpus, const char *name,
+                      const struct sched_knobs *knobs, const char **ret_gpu, char **ret_error);
 /* Why a change or an admission with these knobs was refused with r, for people; returns r. */
 int arbiter_set_explain(struct arbiter *a, int r, const struct sched_knobs *knobs, const char *name,
                         char **ret_error);

@@ -17,7 +17,7 @@
 struct claim {
     struct mediator *mediator;  /* borrowed */
     struct claim_config config; /* its vgpu.gpu is a copy, owned */
-    const char *gpu;            /* borrowed from the mediator */
+    const char *gpu;            /* borrowed from the mediator; NULL = waits for its name */
     char file[VGPU_NAME_MAX + sizeof(".sock")];
     struct listener *listener; /* owned; NULL = waits for its name */
     struct vgpu *vgpu;         /* NAME itself, borrowed from the mediator; NULL = likewise */
@@ -154,6 +154,8 @@ static int try_open(struct claim *c, char **ret_error)
         r = error_text(ret_error, -EDQUOT, "there are %u vGPUs, as many as max-vgpus allows",
                        m->n_made);
     if (r == 0)
+        r = mediator_resolve_gpu(m, &c->config.vgpu, "gpu", &c->gpu, ret_error);
+    if (r == 0)
         r = open_socket(c, ret_error);
     if (r < 0)
         return r;
@@ -174,18 +176,14 @@ int claim_create(struct mediator *m, const struct claim_config *config, struct c
     if (!m->config->on_demand)
         return error_text(ret_error, -EACCES,
                           "this aliquotd makes no vGPUs but the configured ones (on-demand = no)");
-    const char *gpu;
-    int r = mediator_resolve_gpu(m, &config->vgpu, "gpu", &gpu, ret_error);
-    if (r < 0)
-        return r;
     struct claim *c = malloc(sizeof(*c));
     if (!c)
         return error_text(ret_error, -ENOMEM, "%s", strerror(ENOMEM));
-    *c = (struct claim){.mediator = m, .config = *config, .gpu = gpu, .next = m->claims};
+    *c = (struct claim){.mediator = m, .config = *config, .next = m->claims};
     m->claims = c;
-    c->config.vgpu.gpu = strdup(gpu);
-    r = c->config.vgpu.gpu ? try_open(c, ret_error)
-                           : error_text(ret_error, -ENOMEM, "%s", strerror(ENOMEM));
+    c->config.vgpu.gpu = strdup(config->vgpu.gpu);
+    int r = c->config.vgpu.gpu ? try_open(c, ret_error)
+                               : error_text(ret_error, -ENOMEM, "%s", strerror(ENOMEM));
     if (r < 0) {
         claim_destroy(c);
         return r;

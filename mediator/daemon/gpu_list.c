@@ -182,8 +182,24 @@ int gpu_list_probe(const char *renderer_program, struct gpu_list *ret, char **re
     return gpu_list_parse(answer, ret, ret_error);
 }
 
+static bool is_software(const char *id)
+{
+    return !strcmp(id, "software");
+}
+
+static void resolve_auto(const struct gpu_list *list, struct gpu_ids *ret)
+{
+    *ret = (struct gpu_ids){.ids = {list->auto_id}, .count = 1};
+    for (size_t i = 0; i < list->count && ret->count < GPU_LIST_MAX; i++) {
+        const struct gpu *gpu = &list->gpus[i];
+        if (gpu->usable && strcmp(gpu->id, list->auto_id) != 0 &&
+            is_software(gpu->id) == is_software(list->auto_id))
+            ret->ids[ret->count++] = gpu->id;
+    }
+}
+
 int gpu_list_resolve(const struct gpu_list *list, const char *wanted, const char *where,
-                     const char **ret_id, char **ret_error)
+                     struct gpu_ids *ret, char **ret_error)
 {
     if (!strcmp(wanted, "auto")) {
         if (!list->auto_id)
@@ -191,7 +207,7 @@ int gpu_list_resolve(const struct gpu_list *list, const char *wanted, const char
                               "%s: no GPU can be used, not even a software one (%s); the null "
                               "backend works without",
                               where, list->why);
-        *ret_id = list->auto_id;
+        resolve_auto(list, ret);
         return 0;
     }
     char known[1024] = "";
@@ -205,7 +221,7 @@ int gpu_list_resolve(const struct gpu_list *list, const char *wanted, const char
             found = gpu;
     }
     if (found && found->usable) {
-        *ret_id = found->id;
+        *ret = (struct gpu_ids){.ids = {found->id}, .count = 1};
         return 0;
     }
     return error_text(ret_error, -ENODEV, "%s: %s GPU '%s'; there are: %s", where,

@@ -37,9 +37,16 @@ int gpu_list_parse(const char *json, struct gpu_list *ret, char **ret_error);
 
 void gpu_list_destroy(struct gpu_list *list);
 
-/* The id that wanted (auto or an id) stands for, borrowed from the list. -ENODEV: there is none,
- * or it can't be used; the message, opened by where, lists what exists. */
+/* GPUs that a name stands for: one, or with auto perhaps several. Borrowed from the list. */
+struct gpu_ids {
+    const char *ids[GPU_LIST_MAX];
+    size_t count; /* 1 or more */
+};
+
+/* What wanted (auto or an id) stands for: auto is what the probe chose, and then all others of its
+ * kind that work, hardware or software. -ENODEV: there is none, or it can't be used; the message,
+ * opened by where, lists what exists. */
 int gpu_list_resolve(const struct gpu_list *list, const char *wanted, const char *where,
-                     const char **ret_id, char **ret_error);
+                     struct gpu_ids *ret, char **ret_error);
 
 #endif

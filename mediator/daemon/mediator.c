@@ -140,8 +140,10 @@ static void connect_on_demand(struct mediator *m, const char *socket_path, int c
     snprintf(config.name, sizeof(config.name), "%s", name);
 
     struct vgpu *v;
+    const char *gpu;
     _cleanup_free_ char *error = NULL;
-    if (vgpu_create(&config, m->gpu, VGPU_ON_DEMAND, socket_path, &m->env, &v, &error) < 0) {
+    if (mediator_resolve_gpu(m, &config, "gpu", &gpu, &error) < 0 ||
+        vgpu_create(&config, gpu, VGPU_ON_DEMAND, socket_path, &m->env, &v, &error) < 0) {
         if (log_allowed(&limit))
             log_error("%s", error ? error : strerror(ENOMEM));
         close(connection);
@@ -262,7 +264,31 @@ int mediator_resolve_gpu(struct mediator *m, const struct vgpu_config *v, const 
         return error_text(
             ret_error, -ENODEV,
             "%s: this aliquotd draws nothing (backend null) and has looked for no GPU", where);
-    return gpu_list_resolve(&m->gpus, v->gpu, where, ret_gpu, ret_error);
+    struct gpu_ids gpus;
+    int r = gpu_list_resolve(&m->gpus, v->gpu, where, &gpus, ret_error);
+    return r < 0 ? r
+                 : arbiter_set_place(m->arbiters, &gpus, v->name, &v->knobs, ret_gpu, ret_error);
+}
+
+/* Which GPUs vGPUs that name none go to. */
+static int choose_default_gpu(struct mediator *m, char **ret_error)
+{
+    struct gpu_ids gpus;
+    int r = gpu_list_resolve(&m->gpus, m->config->defaults.gpu, "gpu", &gpus, ret_error);
+    if (r < 0)
+        return r;
+    m->gpu = gpus.count == 1 ? gpus.ids[0] : "auto";
+    for (size_t i = 0; i < gpus.count && gpus.count > 1; i++) {
+        char *why;
+        if (asprintf(&why, "%s%s%s",
+                     m->gpu_why ? m->gpu_why : "for each vGPU the least committed of ",
+                     m->gpu_why ? ", " : "", gpus.ids[i]) < 0)
+            return error_text(ret_error, -ENOMEM, "%s", strerror(ENOMEM));
+        free(m->gpu_why);
+        m->gpu_why = why;
+    }
+    log_info("GPU %s: %s", m->gpu, mediator_gpu_why(m));
+    return 0;
 }
 
 /* Finds out what GPUs there are, if anything draws on one. */
@@ -280,12 +306,7 @@ static int choose_gpus(struct mediator *m, char **ret_error)
     int r = gpu_list_probe(m->env.renderer_program, &m->gpus, ret_error);
     if (r < 0)
         return r;
-    if (!needs_gpu(&c->defaults))
-        return 0;
-    r = gpu_list_resolve(&m->gpus, c->defaults.gpu, "gpu", &m->gpu, ret_error);
-    if (r == 0)
-        log_info("GPU %s: %s", m->gpu, mediator_gpu_why(m));
-    return r;
+    return needs_gpu(&c->defaults) ? choose_default_gpu(m, ret_error) : 0;
 }
 
 static int add_configured(struct mediator *m, const struct vgpu_config *config,
@@ -403,6 +424,8 @@ const char *mediator_gpu_why(const struct mediator *m)
 {
     if (!strcmp(m->gpu, "none"))
         return "the null backend draws nothing";
+    if (m->gpu_why)
+        return m->gpu_why;
     if (strcmp(m->config->defaults.gpu, "auto") != 0)
         return "as configured";
     return m->gpus.why;
@@ -456,5 +479,6 @@ void mediator_destroy(struct mediator *m)
     arbiter_set_destroy(m->arbiters);
     state_destroy(m->state);
     gpu_list_destroy(&m->gpus);
+    free(m->gpu_why);
     free(m);
 }

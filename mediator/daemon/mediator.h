@@ -31,7 +31,9 @@ struct mediator {
     struct vgpu_env env;
     struct arbiter_set *arbiters; /* owned */
     struct gpu_list gpus;         /* owned; empty if no vGPU needs one */
-    const char *gpu;              /* of vGPUs made on demand, borrowed from gpus; "none" without */
+    const char *gpu;              /* of vGPUs that name none, borrowed from gpus; "auto" = one of
+                                     several; "none" without */
+    char *gpu_why;                /* owned; NULL = what gpus says, or as configured */
     struct socket_dir *dir;       /* owned */
     struct door *doors;           /* owned list */
     struct vgpu *vgpus;           /* owned list, in order of creation */
@@ -74,7 +76,8 @@ void mediator_remove_vgpu(struct mediator *m, struct vgpu *v);
 struct vgpu *mediator_find_vgpu(const struct mediator *m, const char *name);
 /* Whether there are as many vGPUs as max-vgpus allows beyond the configured ones. */
 bool mediator_is_full(const struct mediator *m);
-/* The id of the GPU that v's settings mean, "none" if it needs none; borrowed from the mediator. */
+/* The id of the GPU that v, which has its name, goes to: the one that its settings name, or the
+ * least committed one that admits it; "none" if it needs none. Borrowed from the mediator. */
 int mediator_resolve_gpu(struct mediator *m, const struct vgpu_config *v, const char *where,
                          const char **ret_gpu, char **ret_error);
 /* New knobs for a vGPU that is there; for those that v has left open it keeps its own. With keep,
