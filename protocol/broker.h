@@ -40,6 +40,8 @@ struct broker_msg {
 };
 #define BROKER_MSG_HEADER 8
 
+#define BROKER_LATENCY_BUCKETS 28
+
 /* One page, written by the renderer with relaxed stores, read by the broker. */
 struct broker_stats {
     _Atomic uint32_t connected;      /* 1 while a front-end is being served */
@@ -52,6 +54,10 @@ struct broker_stats {
     _Atomic uint64_t fences;         /* fences completed */
     _Atomic uint64_t rejected;       /* inputs refused: bad commands, bad messages */
     _Atomic uint64_t flushes;        /* scan-out updates sent */
+    /* Command streams from being taken up to their completion, as far as a fence tells: bucket i
+     * counts what took less than 2^i µs (and not less than 2^(i-1)), the last one all above. */
+    _Atomic uint64_t latency[BROKER_LATENCY_BUCKETS];
+    _Atomic uint64_t latency_sum_ns, latency_max_ns;
 };
 #define BROKER_STATS_BYTES 4096
 _Static_assert(sizeof(struct broker_stats) <= BROKER_STATS_BYTES, "one page");

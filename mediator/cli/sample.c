@@ -21,16 +21,16 @@ static int64_t element(sd_json_variant *array, size_t i)
     return v && sd_json_variant_is_integer(v) ? sd_json_variant_integer(v) : 0;
 }
 
-static void read_waits(sd_json_variant *object, struct sample_vgpu *v)
+static void read_histogram(sd_json_variant *object, struct sample_histogram *h)
 {
     size_t n_counts, n_bounds;
     sd_json_variant *counts = client_array(object, "counts", &n_counts);
     sd_json_variant *bounds = client_array(object, "boundsUsec", &n_bounds);
 
-    v->n_buckets = MIN(n_counts, (size_t)SAMPLE_BUCKETS_MAX);
-    for (size_t i = 0; i < v->n_buckets; i++) {
-        v->counts[i] = element(counts, i);
-        v->bounds_usec[i] = i < n_bounds ? element(bounds, i) : INT64_MAX;
+    h->n_buckets = MIN(n_counts, (size_t)SAMPLE_BUCKETS_MAX);
+    for (size_t i = 0; i < h->n_buckets; i++) {
+        h->counts[i] = element(counts, i);
+        h->bounds_usec[i] = i < n_bounds ? element(bounds, i) : INT64_MAX;
     }
 }
 
@@ -45,7 +45,8 @@ static void read_vgpu(sd_json_variant *object, struct sample_vgpu *v)
     v->gpu_usec = client_integer(object, "gpuUsec");
     v->waiting_usec = client_integer(object, "waitingUsec");
     v->submits = client_integer(object, "gpuSubmits");
-    read_waits(sd_json_variant_by_key(object, "waits"), v);
+    read_histogram(sd_json_variant_by_key(object, "waits"), &v->waits);
+    read_histogram(sd_json_variant_by_key(object, "latencies"), &v->latencies);
 }
 
 static void read_gpu(sd_json_variant *object, struct sample_gpu *g)
@@ -119,7 +120,7 @@ static double percent(double part, double whole)
     return whole > 0 ? 100 * part / whole : 0;
 }
 
-static int64_t p99(const struct sample_vgpu *before, const struct sample_vgpu *now)
+static int64_t p99(const struct sample_histogram *before, const struct sample_histogram *now)
 {
     double total = 0, below = 0;
 
@@ -150,7 +151,8 @@ void sample_vgpu_rates(const struct sample *before, const struct sample *now, si
         .share = percent(grown(old->gpu_usec, v->gpu_usec), usec),
         .waiting = percent(grown(old->waiting_usec, v->waiting_usec), usec),
         .submits = usec > 0 ? 1e6 * grown(old->submits, v->submits) / usec : 0,
-        .p99_usec = usec > 0 ? p99(old, v) : -1,
+        .p99_usec = usec > 0 ? p99(&old->waits, &v->waits) : -1,
+        .latency_p99_usec = usec > 0 ? p99(&old->latencies, &v->latencies) : -1,
     };
 }
 

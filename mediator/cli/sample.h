@@ -13,14 +13,19 @@
 #define SAMPLE_TEXT_MAX 64
 #define SAMPLE_BUCKETS_MAX 40
 
+/* counts[i] are below bounds_usec[i], the last ones of any length. */
+struct sample_histogram {
+    int64_t counts[SAMPLE_BUCKETS_MAX], bounds_usec[SAMPLE_BUCKETS_MAX];
+    size_t n_buckets;
+};
+
 struct sample_vgpu {
     char name[SAMPLE_TEXT_MAX], state[SAMPLE_TEXT_MAX], gpu[SAMPLE_TEXT_MAX];
     int64_t number; /* on its gpu: who it is, whatever its name */
     int64_t weight, memory_bytes;
     int64_t gpu_usec, waiting_usec, submits;
-    /* Waits for the GPU: counts[i] of them below bounds_usec[i], the last one of any length. */
-    int64_t counts[SAMPLE_BUCKETS_MAX], bounds_usec[SAMPLE_BUCKETS_MAX];
-    size_t n_buckets;
+    struct sample_histogram waits;     /* for the GPU */
+    struct sample_histogram latencies; /* of command streams, to their completion */
 };
 
 struct sample_gpu {
@@ -44,8 +49,9 @@ void sample_finish(struct sample *s);
 struct sample_rates {
     double share, waiting; /* percent of the time */
     double submits;        /* a second */
-    int64_t p99_usec;      /* 99 % of the waits that ended were shorter; -1 = there were none, or
-                              the daemon knows only that it was longer than INT64_MAX */
+    /* 99 % of the waits, or streams, that ended were shorter; -1 = there were none, or the daemon
+     * knows only that it was longer than its last bound. */
+    int64_t p99_usec, latency_p99_usec;
 };
 /* before: NULL, or a sample in which the vGPU need not be: all that it has is new then. */
 void sample_vgpu_rates(const struct sample *before, const struct sample *now, size_t vgpu,

@@ -20,12 +20,13 @@
 const char top_help[] =
     "Shows, again and again, what each vGPU had of its GPU since the last time: SHARE, the\n"
     "part of the time that it was charged for; WAIT, the part that it waited for others;\n"
-    "P99, what 99% of its waits were shorter than; SUB/S, submissions a second; MEMORY of\n"
-    "its GPU resources. On a terminal keys sort, and q quits; elsewhere lines are printed.\n"
+    "P99, what 99% of its waits were shorter than; LAT99, the same for command streams, to\n"
+    "their completion; SUB/S, submissions a second; MEMORY of its GPU resources. On a\n"
+    "terminal keys sort, and q quits; elsewhere lines are printed.\n"
     "\n"
     "  --interval S        seconds between updates, 0.05 to 3600 (default: 2)\n"
     "  --count N           stop after N updates\n"
-    "  --sort KEY          share (default), waiting, p99, submits, memory or name\n"
+    "  --sort KEY          share (default), waiting, p99, latency, submits, memory or name\n"
     "  --json              a line with a JSON object for each update\n"
     "  --socket-dir DIR    where aliquotd's sockets are\n"
     "  --help              print this\n";
@@ -94,7 +95,8 @@ static bool parse(int argc, char **argv, struct top_options *o)
             break;
         case OPT_SORT:
             if (!top_sort_from_name(optarg, &o->sort))
-                return wrong("--sort: allowed are share, waiting, p99, submits, memory and name");
+                return wrong(
+                    "--sort: allowed are share, waiting, p99, latency, submits, memory and name");
             break;
         case OPT_JSON:
             o->common.json = true;
@@ -156,6 +158,9 @@ static int vgpu_to_json(const struct top *t, size_t i, sd_json_variant **array)
         SD_JSON_BUILD_PAIR_CONDITION(r.p99_usec < 0, "waitP99Usec", SD_JSON_BUILD_NULL),
         SD_JSON_BUILD_PAIR_CONDITION(r.p99_usec >= 0, "waitP99Usec",
                                      SD_JSON_BUILD_INTEGER(r.p99_usec)),
+        SD_JSON_BUILD_PAIR_CONDITION(r.latency_p99_usec < 0, "latencyP99Usec", SD_JSON_BUILD_NULL),
+        SD_JSON_BUILD_PAIR_CONDITION(r.latency_p99_usec >= 0, "latencyP99Usec",
+                                     SD_JSON_BUILD_INTEGER(r.latency_p99_usec)),
         SD_JSON_BUILD_PAIR_REAL("submitsPerSecond", r.submits),
         SD_JSON_BUILD_PAIR_INTEGER("memoryBytes", v->memory_bytes));
 }

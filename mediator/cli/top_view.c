@@ -14,12 +14,13 @@
 
 static const char *const sort_names[TOP_N_SORTS] = {
     [TOP_SORT_SHARE] = "share",     [TOP_SORT_WAITING] = "waiting", [TOP_SORT_P99] = "p99",
-    [TOP_SORT_SUBMITS] = "submits", [TOP_SORT_MEMORY] = "memory",   [TOP_SORT_NAME] = "name",
+    [TOP_SORT_LATENCY] = "latency", [TOP_SORT_SUBMITS] = "submits", [TOP_SORT_MEMORY] = "memory",
+    [TOP_SORT_NAME] = "name",
 };
 /* Of the names, with the letters that are keys. */
 static const char keys_line[] =
-    "q quit  sort by: s share  w waiting  p p99  u submits  m memory  n name";
-static const char sort_keys[TOP_N_SORTS] = {'s', 'w', 'p', 'u', 'm', 'n'};
+    "q quit  sort by: s share  w waiting  p p99  l lat99  u sub/s  m memory  n name";
+static const char sort_keys[TOP_N_SORTS] = {'s', 'w', 'p', 'l', 'u', 'm', 'n'};
 
 bool top_sort_from_name(const char *name, enum top_sort *ret)
 {
@@ -79,6 +80,7 @@ size_t *top_view_order(enum top_sort sort, const struct sample *before, const st
             [TOP_SORT_SHARE] = r.share,
             [TOP_SORT_WAITING] = r.waiting,
             [TOP_SORT_P99] = (double)r.p99_usec,
+            [TOP_SORT_LATENCY] = (double)r.latency_p99_usec,
             [TOP_SORT_SUBMITS] = r.submits,
             [TOP_SORT_MEMORY] = (double)now->vgpus[i].memory_bytes,
         };
@@ -99,6 +101,7 @@ enum column {
     COLUMN_SHARE,
     COLUMN_WAITING,
     COLUMN_P99,
+    COLUMN_LATENCY,
     COLUMN_SUBMITS,
     COLUMN_MEMORY,
     COLUMN_WEIGHT,
@@ -114,9 +117,9 @@ static const struct column_row {
 } columns[N_COLUMNS] = {
     [COLUMN_NAME] = {"NAME", NAME_MIN, false, 0}, [COLUMN_STATE] = {"STATE", 9, false, 6},
     [COLUMN_SHARE] = {"SHARE", 6, true, 1},       [COLUMN_WAITING] = {"WAIT", 6, true, 2},
-    [COLUMN_P99] = {"P99", 6, true, 3},           [COLUMN_SUBMITS] = {"SUB/S", 5, true, 4},
-    [COLUMN_MEMORY] = {"MEMORY", 6, true, 5},     [COLUMN_WEIGHT] = {"WEIGHT", 6, true, 7},
-    [COLUMN_GPU] = {"GPU", 10, false, 8},
+    [COLUMN_P99] = {"P99", 6, true, 3},           [COLUMN_LATENCY] = {"LAT99", 6, true, 7},
+    [COLUMN_SUBMITS] = {"SUB/S", 5, true, 4},     [COLUMN_MEMORY] = {"MEMORY", 6, true, 5},
+    [COLUMN_WEIGHT] = {"WEIGHT", 6, true, 8},     [COLUMN_GPU] = {"GPU", 10, false, 9},
 };
 
 /* widths[c] = 0: the column is left out. Each but the first has a blank before it. */
@@ -177,6 +180,7 @@ static void format_vgpu(const struct sample *before, const struct sample *now, s
 {
     const struct sample_vgpu *v = &now->vgpus[i];
     char share[FORMAT_MAX] = "-", waiting[FORMAT_MAX] = "-", p99[FORMAT_MAX] = "-";
+    char latency[FORMAT_MAX] = "-";
     char submits[FORMAT_MAX] = "-", memory[FORMAT_MAX], weight[FORMAT_MAX];
     struct sample_rates r;
 
@@ -186,21 +190,19 @@ static void format_vgpu(const struct sample *before, const struct sample *now, s
         snprintf(waiting, sizeof(waiting), "%.1f%%", r.waiting);
         if (r.p99_usec >= 0)
             format_usec(r.p99_usec, p99);
+        if (r.latency_p99_usec >= 0)
+            format_usec(r.latency_p99_usec, latency);
         format_count((int64_t)(r.submits + 0.5), submits);
     }
     format_bytes(v->memory_bytes, memory);
     format_count(v->weight, weight);
     const char *slash = strrchr(v->gpu, '/');
     const char *const cells[N_COLUMNS] = {
-        [COLUMN_NAME] = v->name,
-        [COLUMN_STATE] = v->state,
-        [COLUMN_SHARE] = share,
-        [COLUMN_WAITING] = waiting,
-        [COLUMN_P99] = p99,
-        [COLUMN_SUBMITS] = submits,
-        [COLUMN_MEMORY] = memory,
-        [COLUMN_WEIGHT] = weight,
-        [COLUMN_GPU] = slash ? slash + 1 : v->gpu,
+        [COLUMN_NAME] = v->name,    [COLUMN_STATE] = v->state,
+        [COLUMN_SHARE] = share,     [COLUMN_WAITING] = waiting,
+        [COLUMN_P99] = p99,         [COLUMN_LATENCY] = latency,
+        [COLUMN_SUBMITS] = submits, [COLUMN_MEMORY] = memory,
+        [COLUMN_WEIGHT] = weight,   [COLUMN_GPU] = slash ? slash + 1 : v->gpu,
     };
     format_row(cells, widths, line);
 }

@@ -16,12 +16,13 @@ enum top_sort {
     TOP_SORT_SHARE,
     TOP_SORT_WAITING,
     TOP_SORT_P99,
+    TOP_SORT_LATENCY,
     TOP_SORT_SUBMITS,
     TOP_SORT_MEMORY,
     TOP_SORT_NAME,
     TOP_N_SORTS,
 };
-/* "share", "waiting", "p99", "submits", "memory", "name". */
+/* "share", "waiting", "p99", "latency", "submits", "memory", "name". */
 bool top_sort_from_name(const char *name, enum top_sort *ret);
 /* The first letter of the name; false: no such key. */
 bool top_sort_from_key(char key, enum top_sort *ret);

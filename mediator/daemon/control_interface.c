@@ -127,7 +127,10 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(VGPU,
     COMMENT("Renderers killed for lies about their use of the GPU."),
     FIELD(faults, INT, 0),
     COMMENT("From asking for the GPU to getting it."),
-    FIELD_OF(waits, Histogram, 0));
+    FIELD_OF(waits, Histogram, 0),
+    COMMENT("From the renderer's taking up a command stream to its completion on the GPU, as its "
+            "renderers tell."),
+    FIELD_OF(latencies, Histogram, 0));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(GPU,
     FIELD(gpu, STRING, 0),

@@ -106,16 +106,22 @@ static int add_share(const struct vgpu *v, sd_json_variant **object)
                                               [LEASE_YIELDING] = "yielding",
                                               [LEASE_REVOKED] = "revoked"};
     struct arbiter_stats s;
+    struct arbiter_histogram latency;
     char reservation[KNOB_TEXT_MAX], cap[KNOB_TEXT_MAX], slice[KNOB_TEXT_MAX];
-    sd_json_variant *waits = NULL;
+    sd_json_variant *waits = NULL, *latencies = NULL;
 
     arbiter_read_stats(v->lease, &s);
     knob_text_ppm(s.knobs.reservation_ppm, reservation);
     knob_text_ppm(s.knobs.cap_ppm, cap);
     knob_text_slice(s.knobs.slice_ns, slice);
+    vgpu_read_latency(v, &latency);
     int r = histogram_to_json(&s.wait, &waits);
-    if (r < 0)
+    if (r >= 0)
+        r = histogram_to_json(&latency, &latencies);
+    if (r < 0) {
+        sd_json_variant_unref(waits);
         return r;
+    }
     r = sd_json_variant_merge_objectbo(
         object, SD_JSON_BUILD_PAIR_INTEGER("number", arbiter_vgpu_number(v->lease)),
         SD_JSON_BUILD_PAIR_INTEGER("weight", s.knobs.weight),
@@ -135,8 +141,10 @@ static int add_share(const struct vgpu *v, sd_json_variant **object)
         SD_JSON_BUILD_PAIR_INTEGER("cuts", control_int(s.cuts)),
         SD_JSON_BUILD_PAIR_INTEGER("resets", control_int(s.resets)),
         SD_JSON_BUILD_PAIR_INTEGER("faults", control_int(s.faults)),
-        SD_JSON_BUILD_PAIR_VARIANT("waits", waits));
+        SD_JSON_BUILD_PAIR_VARIANT("waits", waits),
+        SD_JSON_BUILD_PAIR_VARIANT("latencies", latencies));
     sd_json_variant_unref(waits);
+    sd_json_variant_unref(latencies);
     return r;
 }
 

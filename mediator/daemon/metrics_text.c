@@ -17,6 +17,7 @@ struct gpu_sample {
 struct vgpu_sample {
     const struct vgpu *vgpu; /* borrowed */
     struct arbiter_stats stats;
+    struct arbiter_histogram latency;
     struct renderer_counters counters;
 };
 
@@ -81,6 +82,8 @@ static const struct family vgpu_families[] = {
      EXPOSITION_COUNTER, UNIT_ONE, S(faults)},
     {"aliquot_vgpu_wait_seconds", "From asking for the GPU to getting it.", EXPOSITION_HISTOGRAM,
      UNIT_HISTOGRAM, S(wait)},
+    {"aliquot_vgpu_latency_seconds", "From taking up a command stream to its completion.",
+     EXPOSITION_HISTOGRAM, UNIT_HISTOGRAM, offsetof(struct vgpu_sample, latency)},
     {"aliquot_vgpu_memory_bytes", "Host memory of its GPU resources.", EXPOSITION_GAUGE, UNIT_ONE,
      C(resource_bytes)},
     {"aliquot_vgpu_resources", "GPU resources.", EXPOSITION_GAUGE, UNIT_ONE, C(resources)},
@@ -199,6 +202,7 @@ static void read_vgpus(const struct mediator *m, struct vgpu_sample *vgpus, size
     for (size_t i = 0; i < n; i++, v = v->next) {
         vgpus[i].vgpu = v;
         arbiter_read_stats(v->lease, &vgpus[i].stats);
+        vgpu_read_latency(v, &vgpus[i].latency);
         if (v->renderer)
             renderer_counters_read(v->renderer, &vgpus[i].counters);
     }

@@ -386,3 +386,19 @@ void renderer_counters_read(const struct renderer *r, struct renderer_counters *
     };
 #undef LOAD
 }
+
+_Static_assert(BROKER_LATENCY_BUCKETS == ARBITER_BUCKETS, "one kind of histogram");
+
+void renderer_latency_add(const struct renderer *r, struct arbiter_histogram *sum)
+{
+    const struct broker_stats *s = r->stats;
+    uint64_t max_ns = atomic_load_explicit(&s->latency_max_ns, memory_order_relaxed);
+
+    for (unsigned i = 0; i < BROKER_LATENCY_BUCKETS; i++) {
+        uint64_t n = atomic_load_explicit(&s->latency[i], memory_order_relaxed);
+        sum->buckets[i] += n;
+        sum->count += n;
+    }
+    sum->sum_ns += atomic_load_explicit(&s->latency_sum_ns, memory_order_relaxed);
+    sum->max_ns = MAX(sum->max_ns, max_ns);
+}

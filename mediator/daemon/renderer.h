@@ -66,5 +66,8 @@ struct renderer_counters {
     uint64_t resources, resource_bytes, contexts, commands, submits, fences, rejected, flushes;
 };
 void renderer_counters_read(const struct renderer *r, struct renderer_counters *ret);
+/* Likewise: adds what it counted of its command streams, from their being taken up to completion.
+ */
+void renderer_latency_add(const struct renderer *r, struct arbiter_histogram *sum);
 
 #endif

@@ -101,6 +101,7 @@ static void on_exited(void *opaque, const char *how, bool clean)
     struct vgpu *v = opaque;
     uint64_t ran_ms = (now_ns(CLOCK_MONOTONIC) - v->started_ns) / 1000000;
     pid_t pid = renderer_pid(v->renderer);
+    renderer_latency_add(v->renderer, &v->latency);
     renderer_destroy(TAKE_PTR(v->renderer));
     drop_connection(v);
     log_line(clean ? LOG_INFO : LOG_WARNING,
@@ -209,6 +210,13 @@ int vgpu_set_knobs(struct vgpu *v, const struct sched_knobs *knobs, char **ret_e
         return gpu ? arbiter_set_explain(gpu->arbiter, r, knobs, v->config.name, ret_error) : r;
     v->config.knobs = *knobs;
     return 0;
+}
+
+void vgpu_read_latency(const struct vgpu *v, struct arbiter_histogram *ret)
+{
+    *ret = v->latency;
+    if (v->renderer)
+        renderer_latency_add(v->renderer, ret);
 }
 
 enum vgpu_state vgpu_state(const struct vgpu *v)

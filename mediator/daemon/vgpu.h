@@ -58,11 +58,12 @@ struct vgpu {
     struct renderer *renderer;  /* owned; NULL = idle */
     int connection;             /* our copy, owned; -1 = it has ended */
     struct peer peer;
-    uint64_t connected_us;   /* CLOCK_REALTIME */
-    uint64_t started_ns;     /* CLOCK_MONOTONIC, of the renderer */
-    bool ready;              /* the renderer has said so */
-    char description[257];   /* what it said: one line about the GPU in use */
-    sd_event_source *hangup; /* owned; of connection */
+    uint64_t connected_us;            /* CLOCK_REALTIME */
+    uint64_t started_ns;              /* CLOCK_MONOTONIC, of the renderer */
+    bool ready;                       /* the renderer has said so */
+    char description[257];            /* what it said: one line about the GPU in use */
+    struct arbiter_histogram latency; /* that its renderers before this one counted */
+    sd_event_source *hangup;          /* owned; of connection */
 
     int pending; /* the next connection, while the renderer of the last one ends; owned; or -1 */
     struct peer pending_peer;
@@ -90,6 +91,9 @@ void vgpu_stop(struct vgpu *v);
 /* New knobs, in force within a slice. -ENOSPC (the reservation can't be admitted), -EINVAL (its cap
  * is below it), -ERANGE, each with a message; then all stays as it was. */
 int vgpu_set_knobs(struct vgpu *v, const struct sched_knobs *knobs, char **ret_error);
+
+/* From its command streams' being taken up to their completion, as its renderers tell. */
+void vgpu_read_latency(const struct vgpu *v, struct arbiter_histogram *ret);
 
 enum vgpu_state vgpu_state(const struct vgpu *v);
 const char *vgpu_kind_name(enum vgpu_kind kind);

@@ -338,6 +338,8 @@ bool gpu_device_handle(struct gpu_device *dev, struct gpu_cmd *cmd)
     cmd->next = NULL;
     cmd->response_len = 0;
     row = admit(dev, &call, &refusal);
+    if (row && cmd->hdr.type == VIRTIO_GPU_CMD_SUBMIT_3D && cmd->taken_ns == 0)
+        cmd->taken_ns = latency_clock_ns();
     if (row && row->uses_gpu && !gpu_gate_enter(dev)) {
         dev->blocked = cmd;
         dev->gated = true;

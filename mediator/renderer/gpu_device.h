@@ -34,7 +34,8 @@ struct gpu_cmd {
     struct gpu_cmd *next;  /* owned by the device's list of waiting fences */
     uint32_t response_len; /* bytes written to the chain's writable part */
     uint64_t fence_seq;
-    bool succeeded; /* what its answer says */
+    bool succeeded;    /* what its answer says */
+    uint64_t taken_ns; /* SUBMIT_3D: when it was taken up (latency.h); 0 = another command */
 };
 
 struct gpu_device_ops {

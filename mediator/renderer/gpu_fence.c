@@ -163,6 +163,14 @@ static struct gpu_cmd *unlink_pending(struct gpu_device *dev, struct gpu_cmd **l
     return cmd;
 }
 
+static void fence_reached(struct gpu_device *dev, struct gpu_cmd *cmd)
+{
+    gpu_stat_add(&dev->stats->fences, 1);
+    if (cmd->taken_ns != 0 && cmd->succeeded)
+        latency_count(dev->stats, cmd->taken_ns);
+    gpu_complete(dev, cmd);
+}
+
 /* The timeline of the event has come as far as its fence. */
 static void retire(struct gpu_device *dev, const struct fence_event *event)
 {
@@ -180,8 +188,7 @@ static void retire(struct gpu_device *dev, const struct fence_event *event)
             link = &(*link)->next;
             continue;
         }
-        gpu_stat_add(&dev->stats->fences, 1);
-        gpu_complete(dev, unlink_pending(dev, link));
+        fence_reached(dev, unlink_pending(dev, link));
     }
 }
 
@@ -305,10 +312,8 @@ void gpu_device_settle(struct gpu_device *dev, bool (*more)(void *opaque), void 
     if (waits && more && finish(dev, more, opaque)) {
         dev->dirty = false;
         /* What was asked for earlier is done too, whether we have heard of it or not. */
-        while (dev->pending) {
-            gpu_stat_add(&dev->stats->fences, 1);
-            gpu_complete(dev, unlink_pending(dev, &dev->pending));
-        }
+        while (dev->pending)
+            fence_reached(dev, unlink_pending(dev, &dev->pending));
     } else if (dev->unasked) {
         gpu_fence_ask(dev);
     }

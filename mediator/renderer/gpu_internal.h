@@ -14,6 +14,7 @@
 #include "mediator/renderer/gpu_format.h"
 #include "mediator/renderer/gpu_resource.h"
 #include "mediator/renderer/id_table.h"
+#include "mediator/renderer/latency.h"
 #include "protocol/iov.h"
 
 #define GPU_CAPSETS_MAX 16

@@ -172,6 +172,8 @@ static int submit_cmd(struct vtest_session *s, struct vtest_message *msg)
     if (r < 0)
         return vtest_refuse(msg, "%s", strerror(-r));
     gpu_stat_add(&s->config.stats->submits, 1);
+    latency_queue_add(&s->streams, s->taken_ns);
+    s->taken_ns = 0;
     return 0;
 }
 

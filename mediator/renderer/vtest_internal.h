@@ -58,6 +58,9 @@ struct vtest_session {
     struct request_watch watch;
     size_t submitted;     /* bytes of that message's stream that are submitted */
     struct gpu_cmd fence; /* a fence without a command: the device answers it when it is done */
+    uint64_t taken_ns;    /* when the stream that is the next message was taken up; 0 = not yet */
+    struct latency_queue streams; /* that are under way */
+    size_t fenced_streams;        /* the first of them, that fence is for */
 
     bool ended;
     bool closed; /* by the client, which is no fault */
@@ -113,6 +116,8 @@ vtest_handler vtest_resource_busy_wait;
 void vtest_start_work(struct vtest_session *s);
 /* ops->complete of the device: the one fence, now or later, or because all is given up. */
 void vtest_fence_done(void *s, struct gpu_cmd *cmd);
+/* Counts the streams that are complete, if all work is. */
+void vtest_count_streams(struct vtest_session *s);
 /* A client that waits has been answered: messages can be handled again. */
 bool vtest_wait_is_over(struct vtest_session *s);
 

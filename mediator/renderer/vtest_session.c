@@ -200,6 +200,8 @@ static bool handle(struct vtest_session *s, struct vtest_message *msg)
     const struct vtest_handler_row *row = vtest_handler_of(msg->command);
     int r = 0;
 
+    if (msg->command == VTEST_SUBMIT_CMD && s->taken_ns == 0)
+        s->taken_ns = latency_clock_ns();
     if (row->needs_context && !s->has_context)
         r = vtest_context_create(s, msg);
     if (r == 0 && row->uses_gpu && !gpu_gate_enter(s->device))
@@ -330,6 +332,7 @@ static void turn(struct vtest_session *s)
         return;
     if (!s->gated && s->device->gate)
         gpu_device_settle(s->device, has_input, s);
+    vtest_count_streams(s);
     if (!vtest_output_empty(&s->output) || s->waiting || s->gated)
         return;
     set_events(s, EPOLLIN);
@@ -379,6 +382,7 @@ static int on_fence(sd_event_source *source, int fd, uint32_t revents, void *opa
     struct vtest_session *s = opaque;
 
     gpu_device_dispatch(s->device);
+    vtest_count_streams(s);
     if (!s->ended && vtest_wait_is_over(s))
         turn(s);
     return 0;

@@ -29,6 +29,14 @@ void vtest_fence_done(void *opaque, struct gpu_cmd *cmd)
     /* The device takes it for a command, and has counted it. */
     gpu_stat_add(&s->config.stats->commands, UINT64_MAX);
     s->fence_pending = false;
+    if (!s->ended)
+        latency_queue_count(&s->streams, s->fenced_streams, s->config.stats);
+}
+
+void vtest_count_streams(struct vtest_session *s)
+{
+    if (!s->device->dirty && !s->device->pending)
+        latency_queue_count(&s->streams, s->streams.count, s->config.stats);
 }
 
 /* The short way, which blocks for no longer than timeout_us: true if all is done. */
@@ -41,6 +49,7 @@ static bool finish_work(struct vtest_session *s, unsigned timeout_us)
     if (s->fence_pending || !backend->ops->finish || backend->ops->finish(backend, timeout_us) != 1)
         return false;
     s->dirty = s->device->dirty = false;
+    vtest_count_streams(s);
     return true;
 }
 
@@ -52,6 +61,7 @@ static void fence_work(struct vtest_session *s)
         return;
     s->dirty = false;
     s->fence_pending = true;
+    s->fenced_streams = s->streams.count;
     s->fence = (struct gpu_cmd){.hdr.flags = VIRTIO_GPU_FLAG_FENCE};
     int r = gpu_fence_start(s->device, &s->fence);
     if (r < 0) {

@@ -20,7 +20,8 @@ FIELDS = {'name', 'state', 'kind', 'socket', 'peer', 'gpu', 'backend', 'gl', 're
           'resources', 'resourceBytes', 'contexts', 'submits', 'commands', 'fences', 'rejected',
           'flushes', 'connectedUsec', 'number', 'weight', 'reservation', 'cap', 'slice', 'lease',
           'gpuUsec', 'busyUsec', 'waitingUsec', 'cappedUsec', 'slices', 'debtUsec', 'overrunUsec',
-          'gpuSubmits', 'gpuCompletions', 'inFlight', 'cuts', 'resets', 'faults', 'waits'}
+          'gpuSubmits', 'gpuCompletions', 'inFlight', 'cuts', 'resets', 'faults', 'waits',
+          'latencies'}
 
 
 def test_list_json(tmp_path):
@@ -235,3 +236,17 @@ def test_at_end_of_refused_connection(tmp_path):
     with Daemon(tmp_path / 'run', '--vgpu', 'a') as daemon:
         with daemon.connect('a') as first, daemon.connect('a') as second, daemon.connect() as third:
             assert echo(first) and at_end(second) and echo(third)
+
+
+def test_latencies_outlive_the_renderer(tmp_path):
+    with Daemon(tmp_path / 'run', '--vgpu', 'desk') as daemon:
+        for n in 1, 2:
+            with daemon.connect('desk') as connection:
+                assert echo(connection)
+                latencies = daemon.vgpus()['desk']['latencies']
+                assert latencies['count'] == sum(latencies['counts']) == 7 * n
+                assert latencies['counts'][10] == 5 * n and latencies['counts'][27] == 2 * n
+                assert latencies['boundsUsec'][10] == 1024
+                assert (latencies['sumUsec'], latencies['maxUsec']) == (200004500 * n, 100000000)
+            daemon.log.wait(r"vGPU 'desk': has had", count=n)
+            assert daemon.vgpus()['desk']['latencies'] == latencies

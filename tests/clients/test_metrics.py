@@ -61,6 +61,9 @@ def test_metrics(daemon):
     assert found[f'aliquot_vgpu_connected{{{running}}}'] == '1'
     assert found[f'aliquot_vgpu_memory_bytes{{{running}}}'] == '5000000'
     assert found[f'aliquot_vgpu_commands_total{{{running}}}'] == '40'
+    assert found[f'aliquot_vgpu_latency_seconds_bucket{{{running},le="0.004096"}}'] == '5'
+    assert found[f'aliquot_vgpu_latency_seconds_count{{{running}}}'] == '7'
+    assert found[f'aliquot_vgpu_latency_seconds_sum{{{running}}}'] == '200.004500000'
     families = re.findall(r'^# TYPE (\S+) ', text, re.M)
     assert len(families) == len(set(families))
 

@@ -25,6 +25,7 @@ def test_top_json(busy):
         assert all(0 <= v['waitingPercent'] < 110 for v in sample['vgpus'])
         assert all(v['memoryBytes'] > 0 for v in sample['vgpus'])
     assert sum(v['submitsPerSecond'] for s in samples for v in s['vgpus']) > 0
+    assert any(v['latencyP99Usec'] for s in samples for v in s['vgpus'])
 
 
 def test_top_lines(busy):

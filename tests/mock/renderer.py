@@ -22,6 +22,10 @@ SOFTWARE = ('{"gpus": [{"id": "software", "gl_renderer": "mock"}], "auto": "soft
             ' "why": "a mock"}')
 
 
+# 5 in bucket 10, 2 in the last one; sum and maximum in nanoseconds.
+LATENCY = (*(0,) * 10, 5, *(0,) * 16, 2, 200_004_500_000, 100_000_000_000)
+
+
 def message(kind, text=b'', version=VERSION, text_len=None):
     return struct.pack('=HHI', version, kind, len(text) if text_len is None else text_len) + text
 
@@ -34,6 +38,9 @@ def publish(fd, **counters):
         page[:8] = struct.pack('=II', counters.get('connected', 0), counters.get('driver_ok', 0))
         for i, name in enumerate(names):
             page[8 + 8 * i:16 + 8 * i] = struct.pack('=Q', counters.get(name, 0))
+        at = 8 + 8 * len(names)
+        latency = counters.get('latency', (0,) * 30)
+        page[at:at + 8 * len(latency)] = struct.pack(f'={len(latency)}Q', *latency)
 
 
 def probe():
@@ -117,7 +124,7 @@ def main():
     huge = 2 ** 64 - 1 if mode == 'ugly' else 0
     publish(args.stats_fd, connected=1, driver_ok=int(mode == 'running'), resources=3,
             resource_bytes=huge or 5000000, contexts=2, commands=40, submits=huge or 7, fences=6,
-            rejected=1, flushes=9)
+            rejected=1, flushes=9, latency=LATENCY)
 
     poll = select.poll()
     poll.register(broker, select.POLLIN)

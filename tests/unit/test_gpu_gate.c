@@ -240,6 +240,43 @@ static void test_work_without_a_fence_is_covered(void **state)
     assert_int_equal(atomic_load(&f->stats.commands), f->completed);
 }
 
+static uint64_t latencies(const struct fixture *f)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < BROKER_LATENCY_BUCKETS; i++)
+        n += atomic_load(&f->stats.latency[i]);
+    return n;
+}
+
+/* From taking it up, before the wait for the grant, to the fence. */
+static void test_time_to_completion(void **state)
+{
+    struct fixture *f = *state;
+
+    f->hold_fences = true;
+    assert_int_equal(submit(f, 7), NOT_COMPLETE);
+    uint64_t before_ns = latency_clock_ns();
+    while (latency_clock_ns() - before_ns < 2000000) /* no grant meanwhile */
+        ;
+    grant(false);
+    run_events();
+    assert_int_equal(t.submits, 1);
+    assert_int_equal(latencies(f), 0);
+    fixture_fence_done(f, &f->fences[0]);
+    assert_int_equal(latencies(f), 1);
+    for (size_t i = 0; i < 11; i++) /* below 1024 µs */
+        assert_int_equal(atomic_load(&f->stats.latency[i]), 0);
+    assert_true(atomic_load(&f->stats.latency_sum_ns) >= 2000000);
+    assert_int_equal(atomic_load(&f->stats.latency_sum_ns), atomic_load(&f->stats.latency_max_ns));
+
+    /* Nobody hears of the end of what has no fence; other commands are none of its business. */
+    assert_int_equal(submit(f, 0), OK);
+    struct virtio_gpu_ctrl_hdr info = {.flags = VIRTIO_GPU_FLAG_FENCE, .fence_id = 9};
+    assert_int_equal(SEND(f, VIRTIO_GPU_CMD_GET_DISPLAY_INFO, &info), NOT_COMPLETE);
+    fixture_fence_done(f, &f->fences[1]);
+    assert_int_equal(latencies(f), 1);
+}
+
 static void test_taken_away_in_between(void **state)
 {
     struct fixture *f = *state;
@@ -378,6 +415,7 @@ int main(void)
         TEST(test_transfers_wait_too),
         TEST(test_given_back_when_all_is_complete),
         TEST(test_work_without_a_fence_is_covered),
+        TEST(test_time_to_completion),
         TEST(test_taken_away_in_between),
         TEST(test_streams_are_cut_while_others_wait),
         TEST(test_not_cut_where_it_is_no_use),

@@ -25,9 +25,8 @@ static struct sample_vgpu now_vgpus[] = {
      .waiting_usec = 100000,
      .submits = 40,
      .memory_bytes = 2 << 20,
-     .n_buckets = 3,
-     .bounds_usec = {1000, 2000, INT64_MAX},
-     .counts = {99, 1, 0}},
+     .waits = {.n_buckets = 3, .bounds_usec = {1000, 2000, INT64_MAX}, .counts = {99, 1, 0}},
+     .latencies = {.n_buckets = 2, .bounds_usec = {16000, INT64_MAX}, .counts = {1, 0}}},
     {.name = "a-name-that-is-longer-than-any-column-of-the-table",
      .state = "running",
      .gpu = "/dev/dri/renderD128",
@@ -36,9 +35,7 @@ static struct sample_vgpu now_vgpus[] = {
      .gpu_usec = 1400000,
      .memory_bytes = INT64_MAX,
      .submits = INT64_MAX,
-     .n_buckets = 3,
-     .bounds_usec = {1000, 2000, INT64_MAX},
-     .counts = {0, 98, 2}},
+     .waits = {.n_buckets = 3, .bounds_usec = {1000, 2000, INT64_MAX}, .counts = {0, 98, 2}}},
     {.name = "idle", .state = "idle", .gpu = "software", .number = 2, .weight = 1},
 };
 static struct sample_gpu gpus[] = {
@@ -56,12 +53,14 @@ static void test_rates(void **state)
     assert_int_equal((int)(10 * r.share), 300);
     assert_int_equal((int)(10 * r.waiting), 50);
     assert_int_equal((int)r.submits, 20);
-    assert_int_equal(r.p99_usec, 1000);      /* 99 of 100 */
+    assert_int_equal(r.p99_usec, 1000); /* 99 of 100 */
+    assert_int_equal(r.latency_p99_usec, 16000);
     sample_vgpu_rates(&before, &now, 1, &r); /* the number 1 of another GPU: new */
     assert_int_equal((int)(10 * r.share), 700);
     assert_int_equal(r.p99_usec, -1); /* beyond the last bound */
     sample_vgpu_rates(&before, &now, 2, &r);
     assert_int_equal(r.p99_usec, -1); /* no waits */
+    assert_int_equal(r.latency_p99_usec, -1);
     sample_vgpu_rates(NULL, &now, 0, &r);
     assert_true(r.share == 0 && r.submits == 0);
     sample_vgpu_rates(&now, &now, 0, &r); /* no time has gone by */
@@ -72,8 +71,10 @@ static void test_rates(void **state)
 static void test_order(void **state)
 {
     static const size_t expected[TOP_N_SORTS][3] = {
-        [TOP_SORT_SHARE] = {1, 0, 2},   [TOP_SORT_WAITING] = {0, 1, 2}, [TOP_SORT_P99] = {0, 1, 2},
-        [TOP_SORT_SUBMITS] = {1, 0, 2}, [TOP_SORT_MEMORY] = {1, 0, 2},  [TOP_SORT_NAME] = {0, 1, 2},
+        [TOP_SORT_SHARE] = {1, 0, 2},   [TOP_SORT_WAITING] = {0, 1, 2},
+        [TOP_SORT_P99] = {0, 1, 2},     [TOP_SORT_LATENCY] = {0, 1, 2},
+        [TOP_SORT_SUBMITS] = {1, 0, 2}, [TOP_SORT_MEMORY] = {1, 0, 2},
+        [TOP_SORT_NAME] = {0, 1, 2},
     };
     for (unsigned sort = 0; sort < TOP_N_SORTS; sort++) {
         size_t *order = top_view_order((enum top_sort)sort, &before, &now);
@@ -103,10 +104,10 @@ static void test_80_columns(void **state)
 {
     static const char *const lines[] = {
         "GPU software: busy 50.0%, fair, reserved 20%, vGPUs: 2",
-        "NAME               STATE      SHARE   WAIT    P99 SUB/S MEMORY WEIGHT GPU",
-        "a-name-that-is-lo~ running    70.0%   0.0%      -  4.6E   8.0E  10000 renderD128",
-        "a                  running    30.0%   5.0%  1.0ms    20   2.0M    100 software",
-        "idle               idle        0.0%   0.0%      -     0      0      1 software",
+        "NAME        STATE      SHARE   WAIT    P99  LAT99 SUB/S MEMORY WEIGHT GPU",
+        "a-name-tha~ running    70.0%   0.0%      -      -  4.6E   8.0E  10000 renderD128",
+        "a           running    30.0%   5.0%  1.0ms 16.0ms    20   2.0M    100 software",
+        "idle        idle        0.0%   0.0%      -      -     0      0      1 software",
     };
     const struct top_view view = {.width = 80};
     struct top_text t;
@@ -181,6 +182,7 @@ static void test_keys(void **state)
     enum top_sort sort = TOP_SORT_SHARE;
     assert_true(top_sort_from_key('m', &sort) && sort == TOP_SORT_MEMORY);
     assert_true(top_sort_from_name("p99", &sort) && sort == TOP_SORT_P99);
+    assert_true(top_sort_from_key('l', &sort) && sort == TOP_SORT_LATENCY);
     assert_false(top_sort_from_key('x', &sort) || top_sort_from_name("x", &sort));
 }
 

@@ -163,6 +163,14 @@ static void hang_up(void)
     assert_true(server.ended);
 }
 
+static uint64_t latencies(void)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < BROKER_LATENCY_BUCKETS; i++)
+        n += server.stats.latency[i];
+    return n;
+}
+
 static void test_idle_needs_no_fence(void **state)
 {
     ask_busy(true);
@@ -208,11 +216,14 @@ static void test_work_after_the_fence(void **state)
     submit();
     ask_busy(true);
     assert_int_equal(server.n_fences, 1);
+    assert_int_equal(latencies(), 0);
     complete_fence();
     assert_silent();
+    assert_int_equal(latencies(), 1);
     assert_int_equal(server.n_fences, 2);
     complete_fence();
     assert_answer(0);
+    assert_int_equal(latencies(), 3);
 }
 
 static void test_what_comes_meanwhile_is_handled_afterwards(void **state)
@@ -253,6 +264,7 @@ static void test_the_short_way(void **state)
     ask_busy(false);
     assert_answer(0);
     assert_int_equal(server.n_fences, 0);
+    assert_int_equal(latencies(), 1);
 
     server.finish_result = 0;
     unsigned before = server.n_finish;

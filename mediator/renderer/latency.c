@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#include "mediator/renderer/latency.h"
+
+#include "mediator/base/util.h"
+
+#include <time.h>
+
+uint64_t latency_clock_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/* Counters have one writer, so a relaxed load and store make an addition. */
+static void add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static void count(struct broker_stats *stats, uint64_t ns)
+{
+    uint64_t us = ns / 1000;
+    unsigned bucket = us == 0 ? 0 : 64 - (unsigned)__builtin_clzll(us);
+
+    add(&stats->latency[MIN(bucket, BROKER_LATENCY_BUCKETS - 1u)], 1);
+    add(&stats->latency_sum_ns, ns);
+    if (ns > atomic_load_explicit(&stats->latency_max_ns, memory_order_relaxed))
+        atomic_store_explicit(&stats->latency_max_ns, ns, memory_order_relaxed);
+}
+
+void latency_count(struct broker_stats *stats, uint64_t taken_ns)
+{
+    count(stats, latency_clock_ns() - taken_ns);
+}
+
+void latency_queue_add(struct latency_queue *q, uint64_t taken_ns)
+{
+    if (q->count < LATENCY_QUEUE_MAX)
+        q->taken_ns[(q->first + q->count++) % LATENCY_QUEUE_MAX] = taken_ns;
+}
+
+void latency_queue_count(struct latency_queue *q, size_t n, struct broker_stats *stats)
+{
+    uint64_t now_ns = n > 0 && q->count > 0 ? latency_clock_ns() : 0;
+
+    for (; n > 0 && q->count > 0; n--, q->count--) {
+        count(stats, now_ns - q->taken_ns[q->first]);
+        q->first = (q->first + 1) % LATENCY_QUEUE_MAX;
+    }
+}
