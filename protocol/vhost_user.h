@@ -42,6 +42,13 @@ enum vhost_user_request {
     VHOST_USER_GET_SHMEM_CONFIG = 44,
 };
 
+/* What a back-end sends, on the socket of SET_BACKEND_REQ_FD. */
+enum vhost_user_backend_request {
+    VHOST_USER_BACKEND_CONFIG_CHANGE_MSG = 2, /* no payload */
+    VHOST_USER_BACKEND_SHMEM_MAP = 9,         /* struct vhost_user_mmap, one descriptor */
+    VHOST_USER_BACKEND_SHMEM_UNMAP = 10,      /* struct vhost_user_mmap */
+};
+
 /* header.flags */
 #define VHOST_USER_VERSION 0x1u
 #define VHOST_USER_VERSION_MASK 0x3u
@@ -119,8 +126,29 @@ struct vhost_user_config {
 } __attribute__((packed));
 #define VHOST_USER_CONFIG_HEADER 12
 
-/* The largest payload that a message of the table has. */
-#define VHOST_USER_PAYLOAD_MAX sizeof(struct vhost_user_mem_table)
+/* Answer to GET_SHMEM_CONFIG: sizes of shared-memory regions, by their ids; 0 = there is none. */
+#define VHOST_USER_SHMEM_REGIONS 256
+struct vhost_user_shmem_config {
+    uint32_t nregions; /* sizes that are not 0 */
+    uint32_t padding;
+    uint64_t sizes[VHOST_USER_SHMEM_REGIONS]; /* bytes; QEMU wants powers of two, in pages */
+};
+
+/* SHMEM_MAP: shows len bytes of the descriptor, from fd_offset on, at shm_offset of a region.
+ * SHMEM_UNMAP: hides what a SHMEM_MAP of the same shm_offset and len has shown. With
+ * VHOST_USER_NEED_REPLY the answer is a u64: 0 = done. */
+struct vhost_user_mmap {
+    uint8_t shmid;
+    uint8_t padding[7];
+    uint64_t fd_offset;
+    uint64_t shm_offset;
+    uint64_t len;
+    uint64_t flags; /* VHOST_USER_MMAP_… */
+};
+#define VHOST_USER_MMAP_RW (1ull << 0)
+
+/* The largest payload that a front-end's message has. */
+#define VHOST_USER_PAYLOAD_MAX sizeof(struct vhost_user_config)
 
 union vhost_user_payload {
     uint64_t u64;
@@ -129,10 +157,13 @@ union vhost_user_payload {
     struct vhost_user_vring_state state;
     struct vhost_user_vring_addr addr;
     struct vhost_user_config config;
+    struct vhost_user_shmem_config shmem_config; /* of answers only */
 };
 _Static_assert(sizeof(struct vhost_user_mem_table) == 8 + 32 * 8, "wire size");
 _Static_assert(sizeof(struct vhost_user_mem_reg) == 40, "wire size");
 _Static_assert(sizeof(struct vhost_user_vring_addr) == 40, "wire size");
+_Static_assert(sizeof(struct vhost_user_shmem_config) == 2056, "wire size");
+_Static_assert(sizeof(struct vhost_user_mmap) == 40, "wire size");
 _Static_assert(sizeof(struct vhost_user_config) == 12 + VHOST_USER_CONFIG_MAX, "wire size");
 
 /* What a front-end may send. */

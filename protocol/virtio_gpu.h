@@ -25,6 +25,9 @@ enum virtio_gpu_queue {
 #define VIRTIO_ID_GPU_DEVICE 16
 #define VIRTIO_GPU_EDID_BYTES 1024
 
+/* Timelines of a context: ring_idx of a fence is below. Linux's num_rings has the same bound. */
+#define VIRTIO_GPU_RINGS_MAX 64
+
 struct virtio_gpu_cmd_info {
     uint32_t type;
     const char *name;

@@ -47,7 +47,7 @@ static bool read_message(struct vhost_backend *be, struct vhost_message *msg)
         vhost_reject(be, "message %u: flags %#x make no sense", msg->hdr.request, msg->hdr.flags);
         return false;
     }
-    if (msg->hdr.size > sizeof(msg->payload)) {
+    if (msg->hdr.size > VHOST_USER_PAYLOAD_MAX) {
         vhost_reject(be, "message %u: %u bytes are too many", msg->hdr.request, msg->hdr.size);
         return false;
     }

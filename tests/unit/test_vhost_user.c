@@ -74,7 +74,7 @@ static void test_bounds(void **state)
             continue;
         rows++;
         assert_true(info->min_size <= info->max_size);
-        assert_true(info->max_size <= sizeof(union vhost_user_payload));
+        assert_true(info->max_size <= VHOST_USER_PAYLOAD_MAX);
         assert_true(info->min_fds <= info->max_fds);
         assert_true(info->max_fds <= VHOST_USER_FDS_MAX);
     }
