@@ -54,6 +54,7 @@ struct broker_stats {
     _Atomic uint64_t fences;         /* fences completed */
     _Atomic uint64_t rejected;       /* inputs refused: bad commands, bad messages */
     _Atomic uint64_t flushes;        /* scan-out updates sent */
+    _Atomic uint64_t mapped_blobs;   /* in the host-visible region now */
     /* Command streams from being taken up to their completion, as far as a fence tells: bucket i
      * counts what took less than 2^i µs (and not less than 2^(i-1)), the last one all above. */
     _Atomic uint64_t latency[BROKER_LATENCY_BUCKETS];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The backend without a GPU stack: 2D resources live in plain memory, 3D is accepted and nothing
- * drawn. For tests of all the rest, and a guest console where no GPU can be had.
+ * drawn, blobs are empty memory. For tests of all the rest, and a guest console where no GPU can be
+ * had.
  */
 #include "mediator/base/util.h"
 #include "mediator/renderer/backend.h"
@@ -10,12 +11,17 @@
 #include "protocol/iov.h"
 #include "protocol/virtio_gpu.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define PIXEL_BYTES 4u
 
 struct null_resource {
     uint32_t width, height, format;
+    uint32_t blob_ctx;       /* of a blob with memory of the host */
+    uint64_t blob_id;        /* 0 = it is none */
+    int blob_fd;             /* owned; that memory; -1 = none */
     bool has_pixels;         /* a 2D texture of a 32-bit format; else nothing is kept */
     uint8_t *pixels;         /* owned; NULL = all zeros: made at the first transfer to it */
     const struct iovec *iov; /* borrowed backing, NULL = none */
@@ -69,6 +75,7 @@ static int null_create(const struct backend_config *config, struct backend **ret
 
 static void resource_free(struct null_resource *res)
 {
+    close_fd_p(&res->blob_fd);
     free(res->pixels);
     free(res);
 }
@@ -172,6 +179,7 @@ static int null_resource_create(struct backend *b, const struct backend_resource
 
     if (!res)
         return -ENOMEM;
+    res->blob_fd = -1;
     res->width = args->width;
     res->height = args->height;
     res->format = args->format;
@@ -213,14 +221,79 @@ static void null_resource_unback(struct backend *b, uint32_t resource_id)
     }
 }
 
+/* ---- blobs ----------------------------------------------------------------------------------- */
+
+/* Each context has all objects that there can be, and each can be made a blob of once at a time. */
+static bool blob_id_taken(struct backend_null *b, uint32_t ctx_id, uint64_t blob_id)
+{
+    const struct null_resource *res;
+    uint32_t pos = 0;
+
+    while ((res = id_table_next(&b->resources, &pos))) {
+        if (res->blob_id == blob_id && res->blob_ctx == ctx_id)
+            return true;
+    }
+    return false;
+}
+
+static int make_blob_memory(struct null_resource *res, uint64_t bytes)
+{
+    res->blob_fd = memfd_create("aliquot-blob", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    if (res->blob_fd < 0 || ftruncate(res->blob_fd, (off_t)bytes) < 0 ||
+        fcntl(res->blob_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        return -ENOMEM;
+    return 0;
+}
+
+static int null_blob_create(struct backend *b, const struct backend_blob_args *args)
+{
+    struct backend_null *null = null_of(b);
+    bool on_host = args->mem != VIRTIO_GPU_BLOB_MEM_GUEST;
+    struct null_resource *res;
+    int r = 0;
+
+    if (on_host && (args->blob_id == 0 || blob_id_taken(null, args->ctx_id, args->blob_id)))
+        return -EINVAL;
+    res = calloc(1, sizeof(*res));
+    if (!res)
+        return -ENOMEM;
+    res->blob_fd = -1;
+    res->iov = args->iov;
+    res->iov_count = args->iov_count;
+    if (on_host) {
+        res->blob_ctx = args->ctx_id;
+        res->blob_id = args->blob_id;
+        r = make_blob_memory(res, args->bytes);
+    }
+    if (r == 0)
+        r = id_table_put(&null->resources, args->id, res);
+    if (r < 0)
+        resource_free(res);
+    return r;
+}
+
+static int null_blob_map(struct backend *b, uint32_t resource_id, struct backend_blob_map *ret)
+{
+    const struct null_resource *res = resource_of(b, resource_id);
+    int fd;
+
+    if (!res || res->blob_fd < 0)
+        return -EOPNOTSUPP;
+    fd = fcntl(res->blob_fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return -ENOMEM;
+    *ret = (struct backend_blob_map){.fd = fd, .map_info = VIRTIO_GPU_MAP_CACHE_CACHED};
+    return 0;
+}
+
+/* ---- transfers ------------------------------------------------------------------------------- */
+
 static bool ensure_pixels(struct null_resource *res)
 {
     if (!res->pixels)
         res->pixels = calloc(res->height, (size_t)res->width * PIXEL_BYTES);
     return res->pixels;
 }
-
-/* ---- transfers ------------------------------------------------------------------------------- */
 
 /* Copies the box row by row, from the backing or to it. */
 static int transfer(struct backend *b, const struct backend_transfer *t, bool to_host)
@@ -273,44 +346,13 @@ static int null_transfer_from_host(struct backend *b, const struct backend_trans
 
 /* ---- what is shown --------------------------------------------------------------------------- */
 
-/* Where blue, green, red and alpha lie in a pixel of a format; B G R A for the unknown. */
-static const uint8_t *byte_order(uint32_t format)
-{
-    static const uint8_t bgra[4] = {0, 1, 2, 3}, rgba[4] = {2, 1, 0, 3};
-    static const uint8_t argb[4] = {3, 2, 1, 0}, abgr[4] = {1, 2, 3, 0};
-
-    switch (format) {
-    case VIRTIO_GPU_FORMAT_R8G8B8A8_UNORM:
-    case VIRTIO_GPU_FORMAT_R8G8B8X8_UNORM:
-        return rgba;
-    case VIRTIO_GPU_FORMAT_A8R8G8B8_UNORM:
-    case VIRTIO_GPU_FORMAT_X8R8G8B8_UNORM:
-        return argb;
-    case VIRTIO_GPU_FORMAT_A8B8G8R8_UNORM:
-    case VIRTIO_GPU_FORMAT_X8B8G8R8_UNORM:
-        return abgr;
-    default:
-        return bgra;
-    }
-}
-
-static void convert_row(uint8_t *to, const uint8_t *from, uint32_t n, const uint8_t order[4])
-{
-    for (uint32_t i = 0; i < n; i++, to += PIXEL_BYTES, from += PIXEL_BYTES) {
-        for (unsigned c = 0; c < PIXEL_BYTES; c++)
-            to[c] = from[order[c]];
-    }
-}
-
 static int null_read_pixels(struct backend *b, uint32_t resource_id, uint32_t x, uint32_t y,
                             uint32_t w, uint32_t h, void *dst, uint32_t stride)
 {
     const struct null_resource *res = resource_of(b, resource_id);
-    const uint8_t *order;
 
     if (!res || !range_inside(x, w, res->width) || !range_inside(y, h, res->height))
         return -EINVAL;
-    order = byte_order(res->format);
     for (uint32_t row = 0; row < h; row++) {
         uint8_t *to = (uint8_t *)dst + (size_t)row * stride;
         const uint8_t *from;
@@ -320,10 +362,7 @@ static int null_read_pixels(struct backend *b, uint32_t resource_id, uint32_t x,
             continue;
         }
         from = res->pixels + ((size_t)(y + row) * res->width + x) * PIXEL_BYTES;
-        if (order[0] == 0)
-            memcpy(to, from, (size_t)w * PIXEL_BYTES);
-        else
-            convert_row(to, from, w, order);
+        gpu_format_to_bgra(res->format, to, from, w);
     }
     return 0;
 }
@@ -352,6 +391,8 @@ const struct backend_ops backend_null = {
     .resource_destroy = null_resource_destroy,
     .resource_back = null_resource_back,
     .resource_unback = null_resource_unback,
+    .blob_create = null_blob_create,
+    .blob_map = null_blob_map,
     .transfer_to_host = null_transfer_to_host,
     .transfer_from_host = null_transfer_from_host,
     .submit = null_submit,

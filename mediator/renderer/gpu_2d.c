@@ -35,6 +35,9 @@ uint32_t gpu_cmd_resource_unref(struct gpu_device *dev, struct gpu_call *call)
 
     if (!res)
         return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+    /* The guest would go on to see memory that is nobody's. */
+    if (res->mapped)
+        return VIRTIO_GPU_RESP_ERR_UNSPEC;
     gpu_resource_remove(dev, res);
     return VIRTIO_GPU_RESP_OK_NODATA;
 }

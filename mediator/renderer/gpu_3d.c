@@ -72,7 +72,7 @@ uint32_t gpu_cmd_ctx_create(struct gpu_device *dev, struct gpu_call *call)
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     if (gpu_has_feature(dev, VIRTIO_GPU_F_CONTEXT_INIT)) {
         capset_id = req->context_init & VIRTIO_GPU_CONTEXT_INIT_CAPSET_ID_MASK;
-        if (capset_id != 0 && !capset_get(dev, capset_id))
+        if (capset_id != req->context_init || (capset_id != 0 && !capset_get(dev, capset_id)))
             return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     }
     if (dev->contexts.count >= dev->limits.max_contexts ||
@@ -83,6 +83,7 @@ uint32_t gpu_cmd_ctx_create(struct gpu_device *dev, struct gpu_call *call)
     r = ctx ? id_table_put(&dev->contexts, id, ctx) : -ENOMEM;
     if (r == 0) {
         ctx->id = id;
+        ctx->vulkan = capset_id == VIRTIO_GPU_CAPSET_VENUS;
         r = dev->backend->ops->ctx_create(dev->backend, id, capset_id, req->debug_name, req->nlen);
         if (r < 0)
             id_table_remove(&dev->contexts, id);

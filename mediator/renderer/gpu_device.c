@@ -44,6 +44,9 @@ static const struct {
     {VIRTIO_GPU_CMD_GET_CAPSET, gpu_cmd_get_capset, false, 0},
     {VIRTIO_GPU_CMD_GET_EDID, gpu_cmd_get_edid, false, FEATURE(EDID)},
     {VIRTIO_GPU_CMD_RESOURCE_ASSIGN_UUID, gpu_cmd_assign_uuid, false, FEATURE(RESOURCE_UUID)},
+    {VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB, gpu_cmd_resource_create_blob, false,
+     FEATURE(RESOURCE_BLOB)},
+    {VIRTIO_GPU_CMD_SET_SCANOUT_BLOB, gpu_cmd_set_scanout_blob, false, FEATURE(RESOURCE_BLOB)},
     {VIRTIO_GPU_CMD_CTX_CREATE, gpu_cmd_ctx_create, false, 0},
     {VIRTIO_GPU_CMD_CTX_DESTROY, gpu_cmd_ctx_destroy, true, 0},
     {VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, gpu_cmd_ctx_attach, true, 0},
@@ -52,6 +55,9 @@ static const struct {
     {VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, gpu_cmd_transfer_to_host_3d, false, 0, true},
     {VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D, gpu_cmd_transfer_from_host_3d, false, 0, true},
     {VIRTIO_GPU_CMD_SUBMIT_3D, gpu_cmd_submit_3d, true, 0, true},
+    {VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB, gpu_cmd_resource_map_blob, false, FEATURE(RESOURCE_BLOB)},
+    {VIRTIO_GPU_CMD_RESOURCE_UNMAP_BLOB, gpu_cmd_resource_unmap_blob, false,
+     FEATURE(RESOURCE_BLOB)},
     {VIRTIO_GPU_CMD_UPDATE_CURSOR, gpu_cmd_update_cursor, false, 0},
     {VIRTIO_GPU_CMD_MOVE_CURSOR, gpu_cmd_move_cursor, false, 0},
 };
@@ -112,6 +118,7 @@ int gpu_device_create(const struct gpu_device_config *config, struct gpu_device 
     dev->n_scanouts = MIN(config->scanouts, (uint32_t)VIRTIO_GPU_MAX_SCANOUTS);
     dev->width = config->width;
     dev->height = config->height;
+    dev->hostmem_bytes = config->hostmem_bytes;
     dev->pending_tail = &dev->pending;
     id_table_init(&dev->resources);
     id_table_init(&dev->contexts);
@@ -145,6 +152,7 @@ void gpu_device_reset(struct gpu_device *dev)
     gpu_fence_reset(dev);
     if (dev->blocked)
         gpu_complete(dev, TAKE_PTR(dev->blocked));
+    gpu_mappings_clear(dev);
     gpu_scanouts_clear(dev);
     dev->backend->ops->reset(dev->backend);
     /* Again, for what the backend reported until now. */
@@ -162,6 +170,8 @@ uint64_t gpu_device_features(const struct gpu_device *dev)
 
     if (dev->backend->ops->has_3d)
         features |= FEATURE(VIRGL) | FEATURE(CONTEXT_INIT);
+    if (dev->backend->ops->blob_create)
+        features |= FEATURE(RESOURCE_BLOB);
     return features;
 }
 
@@ -321,6 +331,10 @@ static const struct gpu_cmd_row *admit(struct gpu_device *dev, struct gpu_call *
     if ((row->needs_ctx || gpu_fence_is_per_context(dev, cmd)) &&
         !gpu_context_get(dev, cmd->hdr.ctx_id))
         return NULL;
+    no->response = VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+    no->why = "no such ring";
+    if (gpu_fence_is_per_context(dev, cmd) && cmd->hdr.ring_idx >= VIRTIO_GPU_RINGS_MAX)
+        return NULL;
     no->why = NULL;
     return row;
 }
@@ -330,6 +344,7 @@ bool gpu_device_handle(struct gpu_device *dev, struct gpu_cmd *cmd)
     struct gpu_call call;
     struct refusal refusal;
     const struct gpu_cmd_row *row;
+    bool uses_gpu;
     uint32_t type;
 
     if (dev->unasked)
@@ -340,12 +355,13 @@ bool gpu_device_handle(struct gpu_device *dev, struct gpu_cmd *cmd)
     row = admit(dev, &call, &refusal);
     if (row && cmd->hdr.type == VIRTIO_GPU_CMD_SUBMIT_3D && cmd->taken_ns == 0)
         cmd->taken_ns = latency_clock_ns();
-    if (row && row->uses_gpu && !gpu_gate_enter(dev)) {
+    uses_gpu = row && row->uses_gpu && !gpu_context_is_vulkan(dev, cmd->hdr.ctx_id);
+    if (uses_gpu && !gpu_gate_enter(dev)) {
         dev->blocked = cmd;
         dev->gated = true;
         return false;
     }
-    dev->dirty |= row && row->uses_gpu;
+    dev->dirty |= uses_gpu;
     type = row ? row->handler(dev, &call) : refusal.response;
     if (type == GPU_WAITS)
         return cmd != dev->blocked;

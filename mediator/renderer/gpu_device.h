@@ -35,7 +35,16 @@ struct gpu_cmd {
     uint32_t response_len; /* bytes written to the chain's writable part */
     uint64_t fence_seq;
     bool succeeded;    /* what its answer says */
+    bool on_vulkan;    /* its fence is on a timeline of a Vulkan context */
     uint64_t taken_ns; /* SUBMIT_3D: when it was taken up (latency.h); 0 = another command */
+};
+
+/* Memory to be shown in the host-visible region. */
+struct gpu_shmem_map {
+    int fd; /* borrowed for the call */
+    uint64_t fd_offset;
+    uint64_t offset; /* in the region */
+    uint64_t bytes;
 };
 
 struct gpu_device_ops {
@@ -50,6 +59,14 @@ struct gpu_device_ops {
      * *ret_ref names. NULL: not mapped. */
     void *(*guest_ref)(void *opaque, uint64_t gpa, uint64_t *len, void **ret_ref);
     void (*guest_unref)(void *opaque, void *ref);
+    /* The host-visible region; all NULL where there is none. Ask for memory to be shown in it, or
+     * not to be shown any more: 0, and gpu_device_shmem_done(cmd) comes later and not from inside;
+     * or a negative errno, and nothing has changed (an unmap may leave the memory shown, where
+     * nobody can be asked any more). What was asked for first is done first. */
+    int (*shmem_map)(void *opaque, const struct gpu_shmem_map *map, struct gpu_cmd *cmd);
+    int (*shmem_unmap)(void *opaque, uint64_t offset, uint64_t bytes, struct gpu_cmd *cmd);
+    /* Nothing is to be shown any more, and the device waits for no answer. */
+    void (*shmem_clear)(void *opaque);
 };
 
 /* Bounds, each with a default that suits a desktop guest (gpu_limits_default). */
@@ -72,6 +89,7 @@ struct gpu_device_config {
     uint32_t scanouts;      /* 0 … VIRTIO_GPU_MAX_SCANOUTS */
     bool dmabuf;            /* scan-outs by dma-buf where backend and display can; else by copy */
     uint32_t width, height; /* of scan-out 0 where no display says */
+    uint64_t hostmem_bytes; /* of the host-visible region; 0 = there is none */
     struct broker_stats *stats; /* borrowed, never NULL */
     struct gate *gate;          /* the lease; borrowed; NULL = work needs none */
 };
@@ -87,8 +105,8 @@ void gpu_fence_queue_destroy(struct gpu_fence_queue *q);
 extern const struct backend_events gpu_fence_queue_events; /* opaque = struct gpu_fence_queue * */
 void gpu_device_set_fence_queue(struct gpu_device *dev, struct gpu_fence_queue *q); /* borrowed */
 
-/* virtio-gpu feature bits this device offers (VIRGL, EDID, RESOURCE_UUID, CONTEXT_INIT), and what
- * the driver took. */
+/* virtio-gpu feature bits this device offers (VIRGL, EDID, RESOURCE_UUID, RESOURCE_BLOB,
+ * CONTEXT_INIT), and what the driver took. */
 uint64_t gpu_device_features(const struct gpu_device *dev);
 void gpu_device_set_features(struct gpu_device *dev, uint64_t features);
 
@@ -104,6 +122,9 @@ bool gpu_device_config_write(struct gpu_device *dev, uint32_t offset, const void
  * (the display was asked, or the GPU is another vGPU's): the command is then blocked.
  */
 bool gpu_device_handle(struct gpu_device *dev, struct gpu_cmd *cmd);
+
+/* What ops->shmem_map or shmem_unmap was asked for with cmd is done, or failed (negative errno). */
+void gpu_device_shmem_done(struct gpu_device *dev, struct gpu_cmd *cmd, int result);
 
 /* Takes back the command that is blocked, unanswered (the ring is being stopped; it will be popped
  * again); NULL if none is, or it is halfway done. */

@@ -160,6 +160,7 @@ static struct gpu_cmd *unlink_pending(struct gpu_device *dev, struct gpu_cmd **l
         dev->unasked = cmd->next;
     cmd->next = NULL;
     dev->in_flight--;
+    dev->on_vulkan -= cmd->on_vulkan;
     return cmd;
 }
 
@@ -215,7 +216,7 @@ static int ask(struct gpu_device *dev, const struct gpu_cmd *cmd)
     else
         r = backend->ops->fence(backend, false, 0, 0, cmd->fence_seq & DEVICE_FENCE_MASK);
     direct_queue = NULL;
-    if (r == 0)
+    if (r == 0 && !cmd->on_vulkan)
         dev->dirty = false; /* a fence is of all that was submitted */
     return r;
 }
@@ -231,11 +232,18 @@ static void unlink_cmd(struct gpu_device *dev, struct gpu_cmd *cmd)
 
 int gpu_fence_start(struct gpu_device *dev, struct gpu_cmd *cmd)
 {
-    /* CTX_DESTROY may carry a fence of the context that it has just destroyed. */
-    bool per_context = gpu_fence_is_per_context(dev, cmd) && gpu_context_get(dev, cmd->hdr.ctx_id);
+    /* CTX_DESTROY may carry a fence of the context that it has just destroyed, and what was refused
+     * any ring. */
+    bool per_context = gpu_fence_is_per_context(dev, cmd) &&
+                       cmd->hdr.ring_idx < VIRTIO_GPU_RINGS_MAX &&
+                       gpu_context_get(dev, cmd->hdr.ctx_id);
     uint64_t seq;
     int r;
 
+    cmd->on_vulkan = per_context && gpu_context_is_vulkan(dev, cmd->hdr.ctx_id);
+    /* Those are asked for at once, so what waits to be asked for comes before. */
+    if (cmd->on_vulkan && dev->unasked)
+        gpu_fence_ask(dev);
     if (!per_context)
         cmd->hdr.flags &= ~(uint32_t)VIRTIO_GPU_FLAG_INFO_RING_IDX;
     /* Some backends take fence 0 for none. */
@@ -248,8 +256,9 @@ int gpu_fence_start(struct gpu_device *dev, struct gpu_cmd *cmd)
     *dev->pending_tail = cmd;
     dev->pending_tail = &cmd->next;
     dev->in_flight++;
+    dev->on_vulkan += cmd->on_vulkan;
 
-    if (dev->defer_fences) {
+    if (dev->defer_fences && !cmd->on_vulkan) {
         if (!dev->unasked)
             dev->unasked = cmd;
         return 0;
@@ -312,8 +321,13 @@ void gpu_device_settle(struct gpu_device *dev, bool (*more)(void *opaque), void 
     if (waits && more && finish(dev, more, opaque)) {
         dev->dirty = false;
         /* What was asked for earlier is done too, whether we have heard of it or not. */
-        while (dev->pending)
-            fence_reached(dev, unlink_pending(dev, &dev->pending));
+        for (struct gpu_cmd **link = &dev->pending; *link;) {
+            if ((*link)->on_vulkan) {
+                link = &(*link)->next;
+                continue;
+            }
+            fence_reached(dev, unlink_pending(dev, link));
+        }
     } else if (dev->unasked) {
         gpu_fence_ask(dev);
     }

@@ -4,6 +4,8 @@
 #include "mediator/base/util.h"
 #include "protocol/virtio_gpu.h"
 
+#include <string.h>
+
 #define PLAIN(bytes) {1, 1, bytes}
 #define BLOCK(w, h, bytes) {w, h, bytes}
 /* Four formats in a row: one, two, three and four channels of the same size. */
@@ -213,4 +215,41 @@ uint64_t gpu_format_resource_bytes(const struct backend_resource_args *args, uin
             return UINT64_MAX;
     }
     return total;
+}
+
+/* Where blue, green, red and alpha (or nothing) lie in a pixel; B G R A for the unknown. */
+static const uint8_t *byte_order(uint32_t format)
+{
+    static const uint8_t bgra[4] = {0, 1, 2, 3}, rgba[4] = {2, 1, 0, 3};
+    static const uint8_t argb[4] = {3, 2, 1, 0}, abgr[4] = {1, 2, 3, 0};
+
+    switch (format) {
+    case VIRTIO_GPU_FORMAT_R8G8B8A8_UNORM:
+    case VIRTIO_GPU_FORMAT_R8G8B8X8_UNORM:
+        return rgba;
+    case VIRTIO_GPU_FORMAT_A8R8G8B8_UNORM:
+    case VIRTIO_GPU_FORMAT_X8R8G8B8_UNORM:
+        return argb;
+    case VIRTIO_GPU_FORMAT_A8B8G8R8_UNORM:
+    case VIRTIO_GPU_FORMAT_X8B8G8R8_UNORM:
+        return abgr;
+    default:
+        return bgra;
+    }
+}
+
+void gpu_format_to_bgra(uint32_t format, uint8_t *to, const uint8_t *from, uint32_t n)
+{
+    const uint8_t *order = byte_order(format);
+
+    if (order[0] == 0) {
+        if (to != from)
+            memcpy(to, from, (size_t)n * 4);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++, to += 4, from += 4) {
+        const uint8_t pixel[4] = {from[0], from[1], from[2], from[3]};
+        for (unsigned c = 0; c < 4; c++)
+            to[c] = pixel[order[c]];
+    }
 }

@@ -37,6 +37,10 @@ struct gpu_format gpu_format_get(uint32_t format);
 /* True for the formats that RESOURCE_CREATE_2D has, all of 32 bits a pixel. */
 bool gpu_format_is_2d(uint32_t format);
 
+/* Copies n pixels of a format that RESOURCE_CREATE_2D has, turned into the memory order B G R A. to
+ * may be from. */
+void gpu_format_to_bgra(uint32_t format, uint8_t *to, const uint8_t *from, uint32_t n);
+
 /* Bytes that a resource needs on the host: all levels, layers and samples. Saturates at
  * UINT64_MAX. row_align: of struct backend_memory. */
 uint64_t gpu_format_resource_bytes(const struct backend_resource_args *args, uint32_t row_align);

@@ -29,7 +29,7 @@ void gpu_gate_check(struct gpu_device *dev)
 {
     if (!dev->gate || !gate_is_inside(dev->gate))
         return;
-    if (dev->dirty || dev->pending)
+    if (dev->dirty || dev->in_flight > dev->on_vulkan)
         gate_progress(dev->gate);
     else
         gate_end(dev->gate, dev->gated);
@@ -98,6 +98,10 @@ int gpu_submit(struct gpu_device *dev, uint32_t ctx_id, uint8_t *stream, size_t 
 {
     struct backend *backend = dev->backend;
 
+    if (gpu_context_is_vulkan(dev, ctx_id)) {
+        *done = bytes;
+        return backend->ops->submit(backend, ctx_id, stream, bytes);
+    }
     while (*done < bytes) {
         uint64_t start_ns = 0, piece_ns;
         uint32_t draws = 1;

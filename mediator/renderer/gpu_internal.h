@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the device model (gpu_*.c) share, and nobody else sees. gpu_device.c takes
- * requests apart and answers; the handlers of commands are in gpu_2d.c, gpu_3d.c, gpu_scanout.c and
- * gpu_query.c; gpu_fence.c holds back what waits for the GPU, gpu_gate.c what may not use it yet.
+ * requests apart and answers; the handlers of commands are in gpu_2d.c, gpu_3d.c, gpu_blob.c,
+ * gpu_scanout.c and gpu_query.c; gpu_fence.c holds back what waits for the GPU, gpu_gate.c what may
+ * not use it yet.
  */
 #ifndef ALIQUOT_RENDERER_GPU_INTERNAL_H
 #define ALIQUOT_RENDERER_GPU_INTERNAL_H
@@ -20,6 +21,10 @@
 #define GPU_CAPSETS_MAX 16
 /* Upper bound of gpu_limits.max_dimension: arithmetic on rows counts on it. */
 #define GPU_MAX_DIMENSION 16384
+/* Blobs that are mapped at a time. To QEMU each is a piece of the guest's memory, and at its 513th
+ * piece QEMU aborts; the rest is for the guest's RAM. */
+#define GPU_MAPPINGS_MAX 480
+#define GPU_PAGE_BYTES 4096u /* blobs and their places are multiples of it */
 
 /* ---- commands -------------------------------------------------------------------------------- */
 
@@ -43,6 +48,10 @@ union gpu_request {
     struct virtio_gpu_resource_create_3d create_3d;
     struct virtio_gpu_transfer_host_3d transfer_3d;
     struct virtio_gpu_cmd_submit submit;
+    struct virtio_gpu_resource_create_blob create_blob;
+    struct virtio_gpu_resource_map_blob map_blob;
+    struct virtio_gpu_resource_unmap_blob unmap_blob;
+    struct virtio_gpu_set_scanout_blob set_scanout_blob;
 };
 
 struct gpu_call {
@@ -52,7 +61,8 @@ struct gpu_call {
 };
 
 /* Runs a command. Returns the response type, which the caller sends without data, or GPU_ANSWERED
- * if it has called gpu_answer() itself, or GPU_WAITS if cmd is now dev->blocked. */
+ * if it has called gpu_answer() itself, or GPU_WAITS if cmd is now dev->blocked, or kept elsewhere
+ * until somebody answers; only the former holds up the queue. */
 typedef uint32_t gpu_handler(struct gpu_device *dev, struct gpu_call *call);
 #define GPU_ANSWERED 0u
 #define GPU_WAITS 1u
@@ -63,7 +73,8 @@ gpu_handler gpu_cmd_get_capset_info, gpu_cmd_get_capset, gpu_cmd_ctx_create, gpu
     gpu_cmd_ctx_attach, gpu_cmd_ctx_detach, gpu_cmd_resource_create_3d, gpu_cmd_transfer_to_host_3d,
     gpu_cmd_transfer_from_host_3d, gpu_cmd_submit_3d;
 gpu_handler gpu_cmd_get_display_info, gpu_cmd_get_edid, gpu_cmd_set_scanout, gpu_cmd_resource_flush,
-    gpu_cmd_update_cursor, gpu_cmd_move_cursor;
+    gpu_cmd_update_cursor, gpu_cmd_move_cursor, gpu_cmd_set_scanout_blob;
+gpu_handler gpu_cmd_resource_create_blob, gpu_cmd_resource_map_blob, gpu_cmd_resource_unmap_blob;
 
 /* A row of the table of commands. */
 struct gpu_cmd_row {
@@ -84,6 +95,16 @@ struct gpu_capset {
 
 struct gpu_context {
     uint32_t id;
+    /* Venus: other processes work for it. The Vulkan layer in them takes the lease and counts their
+     * memory, and nothing that the backend finishes says anything about them. */
+    bool vulkan;
+};
+
+/* A blob in the host-visible region. */
+struct gpu_mapping {
+    uint32_t resource_id, map_info;
+    uint64_t offset, bytes;
+    struct gpu_cmd *cmd; /* owned; the MAP_BLOB that waits for the mapping to be there; NULL = is */
 };
 
 /* Half-open; empty while x0 == x1. */
@@ -95,6 +116,10 @@ struct gpu_scanout {
     uint32_t resource_id;     /* 0 = off */
     struct virtio_gpu_rect r; /* part of the resource that is shown */
     bool dmabuf;              /* the display shows it by itself and only hears of changes */
+    struct {
+        uint32_t width, height, format, stride;
+        uint64_t offset; /* of the first row, in bytes */
+    } blob;              /* how the resource is to be read, if it is a blob; width 0 = it is none */
     struct gpu_damage damage; /* not sent yet, relative to r */
     uint32_t cursor_resource; /* 0 = hidden */
     uint32_t cursor_x, cursor_y, hot_x, hot_y;
@@ -113,9 +138,13 @@ struct gpu_device {
     uint64_t features; /* negotiated */
     uint32_t events_read;
 
-    struct id_table resources; /* of struct gpu_resource, owned */
-    struct id_table contexts;  /* of struct gpu_context, owned */
-    uint64_t total_bytes;      /* charged for resources and their backing */
+    struct id_table resources;                     /* of struct gpu_resource, owned */
+    struct id_table contexts;                      /* of struct gpu_context, owned */
+    uint64_t total_bytes;                          /* charged for resources and their backing */
+    uint64_t hostmem_bytes;                        /* of the host-visible region */
+    struct gpu_mapping mappings[GPU_MAPPINGS_MAX]; /* in no order */
+    uint32_t n_mappings;
+    struct gpu_cmd *unmapping; /* owned list: UNMAP_BLOBs that wait for their end */
     uint8_t *submit_buf;       /* owned; copy of a SUBMIT_3D, kept for the next one */
     size_t submit_capacity;
 
@@ -135,6 +164,7 @@ struct gpu_device {
     struct gpu_cmd *pending;             /* owned; wait for a fence, oldest first */
     struct gpu_cmd **pending_tail;
     uint32_t in_flight; /* length of pending */
+    uint32_t on_vulkan; /* of them, on timelines of Vulkan contexts */
     uint64_t fence_seq; /* the last one given out */
     bool defer_fences;
     struct gpu_cmd *unasked; /* the first of pending that the backend was not asked for */
@@ -205,6 +235,11 @@ void gpu_fence_context_gone(struct gpu_device *dev, uint32_t ctx_id);
 /* Completes all in order and forgets what the backend has reported. */
 void gpu_fence_reset(struct gpu_device *dev);
 
+/* ---- blobs (gpu_blob.c) ---------------------------------------------------------------------- */
+
+/* Answers what waits for the front-end, and forgets all mappings. */
+void gpu_mappings_clear(struct gpu_device *dev);
+
 /* ---- the lease (gpu_gate.c) ------------------------------------------------------------------ */
 
 void gpu_gate_attach(struct gpu_device *dev, struct gate *gate); /* borrowed; NULL = none */
@@ -234,6 +269,13 @@ static inline struct gpu_context *gpu_context_get(const struct gpu_device *dev, 
     return id_table_get(&dev->contexts, id);
 }
 void gpu_contexts_clear(struct gpu_device *dev);
+/* True if id names a context of Vulkan. */
+static inline bool gpu_context_is_vulkan(const struct gpu_device *dev, uint32_t id)
+{
+    const struct gpu_context *ctx = gpu_context_get(dev, id);
+
+    return ctx && ctx->vulkan;
+}
 
 /* ---- scan-outs (gpu_scanout.c) --------------------------------------------------------------- */
 

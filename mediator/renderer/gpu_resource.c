@@ -83,6 +83,7 @@ struct backing {
     void **refs;
     size_t n_iov, iov_capacity, n_refs, refs_capacity;
     uint64_t bytes;
+    uint64_t charge; /* what the arrays themselves cost */
 };
 
 static void backing_finish(struct gpu_device *dev, struct backing *b)
@@ -181,16 +182,14 @@ static uint32_t backing_read(struct gpu_device *dev, struct backing *b, struct i
     return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-uint32_t gpu_resource_attach(struct gpu_device *dev, struct gpu_resource *res,
-                             struct iov_cursor *entries, uint32_t n)
+/* Reads the list of entries and charges for it. On success *ret is for backing_adopt() or
+ * backing_undo(). */
+static uint32_t backing_take(struct gpu_device *dev, struct iov_cursor *entries, uint32_t n,
+                             struct backing *ret)
 {
     struct backing b = {0};
-    uint64_t cost;
     uint32_t type;
-    int r;
 
-    if (res->iov)
-        return VIRTIO_GPU_RESP_ERR_UNSPEC;
     /* The count is a claim until the bytes are there. */
     if (n == 0 || n > iov_remaining(entries) / sizeof(struct virtio_gpu_mem_entry))
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
@@ -203,25 +202,134 @@ uint32_t gpu_resource_attach(struct gpu_device *dev, struct gpu_resource *res,
         return type;
     }
     /* Many resources with a long list each would be a way to a lot of memory. */
-    cost = b.iov_capacity * sizeof(*b.iov) + b.refs_capacity * sizeof(*b.refs);
-    if (!gpu_charge(dev, cost)) {
+    b.charge = b.iov_capacity * sizeof(*b.iov) + b.refs_capacity * sizeof(*b.refs);
+    if (!gpu_charge(dev, b.charge)) {
         backing_finish(dev, &b);
         return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
     }
-    r = dev->backend->ops->resource_back(dev->backend, res->args.id, b.iov, (uint32_t)b.n_iov);
-    if (r < 0) {
-        gpu_uncharge(dev, cost);
-        backing_finish(dev, &b);
-        return gpu_response_from_errno(r);
-    }
-    res->iov = b.iov;
-    res->iov_count = (uint32_t)b.n_iov;
-    res->backing_bytes = b.bytes;
-    res->backing_charge = cost;
-    res->refs = b.refs;
-    res->n_refs = (uint32_t)b.n_refs;
+    *ret = b;
     return VIRTIO_GPU_RESP_OK_NODATA;
 }
+
+static void backing_undo(struct gpu_device *dev, struct backing *b)
+{
+    gpu_uncharge(dev, b->charge);
+    backing_finish(dev, b);
+}
+
+static void backing_adopt(struct gpu_resource *res, const struct backing *b)
+{
+    res->iov = b->iov;
+    res->iov_count = (uint32_t)b->n_iov;
+    res->backing_bytes = b->bytes;
+    res->backing_charge = b->charge;
+    res->refs = b->refs;
+    res->n_refs = (uint32_t)b->n_refs;
+}
+
+uint32_t gpu_resource_attach(struct gpu_device *dev, struct gpu_resource *res,
+                             struct iov_cursor *entries, uint32_t n)
+{
+    struct backing b;
+    uint32_t type;
+    int r = 0;
+
+    if (res->iov)
+        return VIRTIO_GPU_RESP_ERR_UNSPEC;
+    if (res->blob_bytes && res->blob_mem == VIRTIO_GPU_BLOB_MEM_HOST3D)
+        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+    type = backing_take(dev, entries, n, &b);
+    if (type != VIRTIO_GPU_RESP_OK_NODATA)
+        return type;
+    if (b.bytes < res->blob_bytes)
+        r = -EINVAL;
+    if (r == 0)
+        r = dev->backend->ops->resource_back(dev->backend, res->args.id, b.iov, (uint32_t)b.n_iov);
+    if (r < 0) {
+        backing_undo(dev, &b);
+        return gpu_response_from_errno(r);
+    }
+    backing_adopt(res, &b);
+    return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* ---- blobs ----------------------------------------------------------------------------------- */
+
+/* What the blob takes of the host's memory. Guest memory is the guest's own; the Vulkan layer has
+ * counted what its context has allocated, so that only Venus's own memory (blob_id 0) is new. */
+static uint64_t blob_cost(const struct gpu_device *dev, const struct backend_blob_args *args)
+{
+    uint64_t cost = dev->backend->ops->memory.resource_bytes;
+
+    if (args->mem == VIRTIO_GPU_BLOB_MEM_GUEST ||
+        (args->blob_id != 0 && gpu_context_is_vulkan(dev, args->ctx_id)))
+        return cost;
+    return cost + args->bytes;
+}
+
+/* Makes it in the table and the backend. */
+static int blob_create(struct gpu_device *dev, const struct backend_blob_args *args,
+                       struct gpu_resource **ret)
+{
+    struct gpu_resource *res = calloc(1, sizeof(*res));
+    int r = res ? id_table_put(&dev->resources, args->id, res) : -ENOMEM;
+
+    if (r == 0) {
+        r = dev->backend->ops->blob_create(dev->backend, args);
+        if (r < 0)
+            id_table_remove(&dev->resources, args->id);
+    }
+    if (r < 0) {
+        free(res);
+        return r;
+    }
+    res->args.id = args->id;
+    res->blob_bytes = args->bytes;
+    res->blob_mem = args->mem;
+    res->blob_flags = args->flags;
+    *ret = res;
+    return 0;
+}
+
+uint32_t gpu_resource_add_blob(struct gpu_device *dev, const struct backend_blob_args *args,
+                               struct iov_cursor *entries, uint32_t n)
+{
+    struct backend_blob_args full = *args;
+    struct backing b = {0};
+    struct gpu_resource *res;
+    uint64_t cost = blob_cost(dev, args);
+    uint32_t type;
+    int r;
+
+    if (args->id == 0 || gpu_resource_get(dev, args->id))
+        return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+    if (args->bytes == 0 || args->bytes % GPU_PAGE_BYTES != 0)
+        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+    if (args->bytes > dev->limits.max_resource_bytes ||
+        dev->resources.count >= dev->limits.max_resources || !gpu_charge(dev, cost))
+        return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+    if (args->mem != VIRTIO_GPU_BLOB_MEM_HOST3D) {
+        type = backing_take(dev, entries, n, &b);
+        if (type != VIRTIO_GPU_RESP_OK_NODATA) {
+            gpu_uncharge(dev, cost);
+            return type;
+        }
+        full.iov = b.iov;
+        full.iov_count = (uint32_t)b.n_iov;
+    }
+    r = full.iov && b.bytes < args->bytes ? -EINVAL : blob_create(dev, &full, &res);
+    if (r < 0) {
+        backing_undo(dev, &b);
+        gpu_uncharge(dev, cost);
+        return gpu_response_from_errno(r);
+    }
+    res->charged_bytes = cost;
+    backing_adopt(res, &b);
+    gpu_stat_set(&dev->stats->resources, dev->resources.count);
+    return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
 
 /* The backend does not use it any more. */
 static void drop_backing(struct gpu_device *dev, struct gpu_resource *res)
@@ -247,8 +355,6 @@ void gpu_resource_detach(struct gpu_device *dev, struct gpu_resource *res)
     dev->backend->ops->resource_unback(dev->backend, res->args.id);
     drop_backing(dev, res);
 }
-
-/* ---- the end --------------------------------------------------------------------------------- */
 
 static void resource_free(struct gpu_device *dev, struct gpu_resource *res)
 {

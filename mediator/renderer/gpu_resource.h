@@ -17,10 +17,15 @@ struct gpu_device;
 
 struct gpu_resource {
     struct backend_resource_args args; /* as created; args.id is the id */
-    uint64_t charged_bytes;            /* for texels */
+    uint64_t charged_bytes;            /* for texels, or a blob's memory */
     uint32_t scanouts;                 /* bit n: shown on scan-out n */
     bool has_uuid;
     uint8_t uuid[16];
+
+    /* Of a blob; of args it has the id alone. */
+    uint64_t blob_bytes; /* 0 = it is none */
+    uint32_t blob_mem, blob_flags;
+    bool mapped; /* is in the device's mappings */
 
     /* Backing; none while iov is NULL. */
     struct iovec *iov; /* owned; lent to the backend */
@@ -36,6 +41,11 @@ struct gpu_resource *gpu_resource_get(const struct gpu_device *dev, uint32_t id)
 
 /* Checks args against the limits, charges, and makes the resource in the backend. */
 uint32_t gpu_resource_add(struct gpu_device *dev, const struct backend_resource_args *args);
+
+/* The same for a blob, all but the iovecs of args: they are taken from the cursor, n entries of
+ * struct virtio_gpu_mem_entry. */
+uint32_t gpu_resource_add_blob(struct gpu_device *dev, const struct backend_blob_args *args,
+                               struct iov_cursor *entries, uint32_t n);
 
 /* Switches off what shows it, and drops it with its backing. */
 void gpu_resource_remove(struct gpu_device *dev, struct gpu_resource *res);

@@ -5,7 +5,7 @@
  * A picture goes to the display in one of two ways. By copy: a flush adds to the damage of the
  * scan-out, and the damage is read from the backend and sent in bands, as long as the display has
  * room; what is left waits, so memory is bounded however slow the display is. By dma-buf: the
- * display has the buffer and is told what changed.
+ * display has the buffer and is told what changed. Blobs of guest memory always go by copy.
  */
 #include "mediator/renderer/gpu_internal.h"
 
@@ -66,6 +66,37 @@ static bool display_ready(const struct gpu_device *dev)
     return dev->display && dev->display->ops->ready(dev->display);
 }
 
+/* The same as the backend's read_pixels for a blob of guest memory, which may have lost it. */
+static int read_blob(const struct gpu_scanout *s, const struct gpu_resource *res, uint32_t x,
+                     uint32_t y, uint32_t w, uint32_t h, uint8_t *dst)
+{
+    size_t row_bytes = (size_t)w * PIXEL_BYTES;
+    struct iov_cursor from;
+
+    iov_cursor_init(&from, res->iov, res->iov_count);
+    if (!iov_skip(&from, s->blob.offset + (uint64_t)y * s->blob.stride + x * PIXEL_BYTES))
+        return -EINVAL;
+    for (uint32_t row = 0; row < h; row++, dst += row_bytes) {
+        if (row > 0 && !iov_skip(&from, s->blob.stride - row_bytes))
+            return -EINVAL;
+        if (!iov_take(&from, dst, row_bytes))
+            return -EINVAL;
+        gpu_format_to_bgra(s->blob.format, dst, dst, w);
+    }
+    return 0;
+}
+
+static int read_pixels(struct gpu_device *dev, const struct gpu_scanout *s, uint32_t x, uint32_t y,
+                       uint32_t w, uint32_t h, uint8_t *dst)
+{
+    const struct gpu_resource *res = gpu_resource_get(dev, s->resource_id);
+
+    if (s->blob.width)
+        return read_blob(s, res, x, y, w, h, dst);
+    return dev->backend->ops->read_pixels(dev->backend, s->resource_id, x, y, w, h, dst,
+                                          w * PIXEL_BYTES);
+}
+
 /* Reads and sends the uppermost band of the damage. */
 static int send_band(struct gpu_device *dev, uint32_t id)
 {
@@ -77,8 +108,7 @@ static int send_band(struct gpu_device *dev, uint32_t id)
 
     if (!dev->band && !(dev->band = malloc(BAND_BYTES)))
         return -ENOMEM;
-    r = dev->backend->ops->read_pixels(dev->backend, s->resource_id, s->r.x + d->x0, s->r.y + d->y0,
-                                       w, h, dev->band, w * PIXEL_BYTES);
+    r = read_pixels(dev, s, s->r.x + d->x0, s->r.y + d->y0, w, h, dev->band);
     if (r < 0)
         return r;
     dev->display->ops->update(dev->display, id, d->x0, d->y0, w, h, dev->band);
@@ -133,8 +163,8 @@ static bool show_dmabuf(struct gpu_device *dev, uint32_t id)
     struct backend_dmabuf buf;
     bool shown;
 
-    if (!dev->dmabuf || !dev->display->ops->dmabuf_scanout || !ops->export_dmabuf ||
-        ops->export_dmabuf(dev->backend, s->resource_id, &buf) < 0)
+    if (!dev->dmabuf || s->blob.width || !dev->display->ops->dmabuf_scanout ||
+        !ops->export_dmabuf || ops->export_dmabuf(dev->backend, s->resource_id, &buf) < 0)
         return false;
     shown = dev->display->ops->dmabuf_scanout(dev->display, id, s->r.x, s->r.y, s->r.width,
                                               s->r.height, &buf);
@@ -168,6 +198,7 @@ static void scanout_off(struct gpu_device *dev, uint32_t id)
     if (res)
         res->scanouts &= ~(1u << id);
     s->resource_id = 0;
+    s->blob.width = 0;
     s->r = (struct virtio_gpu_rect){0};
     s->damage = (struct gpu_damage){0};
     scanout_show(dev, id);
@@ -204,11 +235,31 @@ void gpu_scanouts_clear(struct gpu_device *dev)
 
 /* ---- commands -------------------------------------------------------------------------------- */
 
+/* Shows a part of the resource on the scan-out from now on. */
+static void scanout_set(struct gpu_device *dev, uint32_t id, struct gpu_resource *res,
+                        const struct virtio_gpu_rect *r)
+{
+    struct gpu_scanout *s = &dev->scanouts[id];
+
+    if (s->resource_id != res->args.id) {
+        struct gpu_resource *before = gpu_resource_get(dev, s->resource_id);
+        if (before)
+            before->scanouts &= ~(1u << id);
+    }
+    res->scanouts |= 1u << id;
+    s->resource_id = res->args.id;
+    /* What the display has not got yet, it still has to get when buffers of one size are flipped.
+     */
+    if (s->r.width != r->width || s->r.height != r->height)
+        s->damage = (struct gpu_damage){0};
+    s->r = *r;
+    scanout_show(dev, id);
+}
+
 uint32_t gpu_cmd_set_scanout(struct gpu_device *dev, struct gpu_call *call)
 {
     const struct virtio_gpu_set_scanout *req = &call->req.set_scanout;
     struct gpu_resource *res;
-    struct gpu_scanout *s;
 
     if (req->scanout_id >= dev->n_scanouts)
         return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
@@ -224,21 +275,71 @@ uint32_t gpu_cmd_set_scanout(struct gpu_device *dev, struct gpu_call *call)
         !gpu_rect_inside(&req->r, res->args.width, res->args.height))
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
 
-    s = &dev->scanouts[req->scanout_id];
-    if (s->resource_id != req->resource_id) {
-        struct gpu_resource *before = gpu_resource_get(dev, s->resource_id);
-        if (before)
-            before->scanouts &= ~(1u << req->scanout_id);
-    }
-    res->scanouts |= 1u << req->scanout_id;
-    s->resource_id = req->resource_id;
-    /* What the display has not got yet, it still has to get when buffers of one size are flipped.
-     */
-    if (s->r.width != req->r.width || s->r.height != req->r.height)
-        s->damage = (struct gpu_damage){0};
-    s->r = req->r;
-    scanout_show(dev, req->scanout_id);
+    dev->scanouts[req->scanout_id].blob.width = 0;
+    scanout_set(dev, req->scanout_id, res, &req->r);
     return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* True if all rows of the picture lie in the blob. */
+static bool blob_picture_inside(const struct gpu_device *dev,
+                                const struct virtio_gpu_set_scanout_blob *req, uint64_t bytes)
+{
+    uint32_t max = dev->limits.max_dimension;
+    uint64_t row_bytes = (uint64_t)req->width * PIXEL_BYTES;
+
+    if (req->width == 0 || req->height == 0 || req->width > max || req->height > max ||
+        req->strides[0] < row_bytes)
+        return false;
+    return range_inside(req->offsets[0], (uint64_t)req->strides[0] * (req->height - 1) + row_bytes,
+                        bytes);
+}
+
+uint32_t gpu_cmd_set_scanout_blob(struct gpu_device *dev, struct gpu_call *call)
+{
+    const struct virtio_gpu_set_scanout_blob *req = &call->req.set_scanout_blob;
+    struct gpu_resource *res;
+    struct gpu_scanout *s;
+
+    if (req->scanout_id >= dev->n_scanouts)
+        return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
+    if (req->resource_id == 0) {
+        scanout_off(dev, req->scanout_id);
+        return VIRTIO_GPU_RESP_OK_NODATA;
+    }
+    res = gpu_resource_get(dev, req->resource_id);
+    if (!res || !res->blob_bytes)
+        return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+    if (!gpu_format_is_2d(req->format) || !blob_picture_inside(dev, req, res->blob_bytes) ||
+        req->r.width == 0 || req->r.height == 0 ||
+        !gpu_rect_inside(&req->r, req->width, req->height))
+        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+    /* Pixels are copied out of guest memory; what is in the host's has no such way. */
+    if (res->blob_mem != VIRTIO_GPU_BLOB_MEM_GUEST)
+        return VIRTIO_GPU_RESP_ERR_UNSPEC;
+
+    s = &dev->scanouts[req->scanout_id];
+    s->blob.width = req->width;
+    s->blob.height = req->height;
+    s->blob.format = req->format;
+    s->blob.stride = req->strides[0];
+    s->blob.offset = req->offsets[0];
+    scanout_set(dev, req->scanout_id, res, &req->r);
+    return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* True if the rectangle lies inside the resource; a blob is as large as the picture that a scan-out
+ * takes it for. */
+static bool flush_inside(const struct gpu_device *dev, const struct gpu_resource *res,
+                         const struct virtio_gpu_rect *r)
+{
+    if (!res->blob_bytes)
+        return gpu_rect_inside(r, res->args.width, res->args.height);
+    for (uint32_t id = 0; res->scanouts >> id; id++) {
+        const struct gpu_scanout *s = &dev->scanouts[id];
+        if (res->scanouts & 1u << id && !gpu_rect_inside(r, s->blob.width, s->blob.height))
+            return false;
+    }
+    return true;
 }
 
 uint32_t gpu_cmd_resource_flush(struct gpu_device *dev, struct gpu_call *call)
@@ -248,7 +349,7 @@ uint32_t gpu_cmd_resource_flush(struct gpu_device *dev, struct gpu_call *call)
 
     if (!res)
         return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
-    if (!gpu_rect_inside(&req->r, res->args.width, res->args.height))
+    if (!flush_inside(dev, res, &req->r))
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     for (uint32_t id = 0; res->scanouts >> id; id++) {
         struct gpu_scanout *s = &dev->scanouts[id];

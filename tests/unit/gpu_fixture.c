@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 /* The one that the callbacks of the backend, which have no pointer of ours, belong to. */
 static struct fixture *current;
@@ -61,12 +62,45 @@ static void on_guest_unref(void *opaque, void *ref)
     f->refs--;
 }
 
+static int on_shmem_map(void *opaque, const struct gpu_shmem_map *map, struct gpu_cmd *cmd)
+{
+    struct fixture *f = opaque;
+    struct stat st;
+
+    if (f->shmem_result < 0)
+        return f->shmem_result;
+    assert_int_equal(fstat(map->fd, &st), 0);
+    assert_true((uint64_t)st.st_size >= map->fd_offset + map->bytes);
+    f->shmem_calls[f->n_shmem_calls++ % FIXTURE_LOG] =
+        (struct fixture_shmem_call){true, st.st_ino, map->fd_offset, map->offset, map->bytes, cmd};
+    return 0;
+}
+
+static int on_shmem_unmap(void *opaque, uint64_t offset, uint64_t bytes, struct gpu_cmd *cmd)
+{
+    struct fixture *f = opaque;
+
+    if (f->shmem_result < 0)
+        return f->shmem_result;
+    f->shmem_calls[f->n_shmem_calls++ % FIXTURE_LOG] =
+        (struct fixture_shmem_call){.offset = offset, .bytes = bytes, .cmd = cmd};
+    return 0;
+}
+
+static void on_shmem_clear(void *opaque)
+{
+    ((struct fixture *)opaque)->n_shmem_clears++;
+}
+
 static const struct gpu_device_ops device_ops = {
     .complete = on_complete,
     .config_changed = on_config_changed,
     .resume = on_resume,
     .guest_ref = on_guest_ref,
     .guest_unref = on_guest_unref,
+    .shmem_map = on_shmem_map,
+    .shmem_unmap = on_shmem_unmap,
+    .shmem_clear = on_shmem_clear,
 };
 
 /* ---- the backend ----------------------------------------------------------------------------- */
@@ -237,6 +271,7 @@ void fixture_make_device(struct fixture *f, const struct gpu_limits *limits, uin
         .dmabuf = !f->by_copy,
         .width = 1280,
         .height = 800,
+        .hostmem_bytes = FIXTURE_HOSTMEM_BYTES,
         .stats = &f->stats,
         .gate = f->gate,
     };
@@ -290,6 +325,7 @@ int fixture_teardown(void **state)
     assert_int_equal(atomic_load(&f->stats.resources), 0);
     assert_int_equal(atomic_load(&f->stats.resource_bytes), 0);
     assert_int_equal(atomic_load(&f->stats.contexts), 0);
+    assert_int_equal(atomic_load(&f->stats.mapped_blobs), 0);
     assert_int_equal(atomic_load(&f->stats.commands), f->completed);
     free(f->regions[0]);
     free(f->regions[1]);

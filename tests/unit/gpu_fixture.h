@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <cmocka.h>
 
@@ -22,6 +23,7 @@
 #define NO_RESPONSE UINT32_MAX /* given back with length 0 */
 #define NOT_COMPLETE (UINT32_MAX - 1)
 #define FIXTURE_LOG 64
+#define FIXTURE_HOSTMEM_BYTES 0x1000000u
 
 struct fixture_fence {
     bool per_context;
@@ -38,6 +40,14 @@ enum fixture_display_call {
     CALL_DMABUF_UPDATE,
     CALL_CURSOR_UPDATE,
     CALL_CURSOR_MOVE,
+};
+
+/* What the device asked the front-end for; to be answered by gpu_device_shmem_done(cmd). */
+struct fixture_shmem_call {
+    bool map;
+    ino_t ino; /* of what is to be shown */
+    uint64_t fd_offset, offset, bytes;
+    struct gpu_cmd *cmd;
 };
 
 struct fixture_display_event {
@@ -76,6 +86,10 @@ struct fixture {
     struct gate *gate; /* borrowed, NULL = none; taken up by fixture_make_device() */
     bool by_copy;      /* taken up by fixture_make_device() */
     bool has_dmabuf;
+
+    struct fixture_shmem_call shmem_calls[FIXTURE_LOG];
+    unsigned n_shmem_calls, n_shmem_clears;
+    int shmem_result; /* what the transport says at once */
 
     struct gpu_display display;
     struct fixture_display_event events[FIXTURE_LOG];

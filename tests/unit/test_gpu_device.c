@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#define BLOB ((uint64_t)1 << VIRTIO_GPU_F_RESOURCE_BLOB)
 #define OK VIRTIO_GPU_RESP_OK_NODATA
 #define UNSPEC VIRTIO_GPU_RESP_ERR_UNSPEC
 #define NO_MEMORY VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY
@@ -39,7 +40,8 @@ static void test_malformed_requests(void **state)
                      BAD_PARAMETER);
     assert_int_equal(REJECTED(f), ++rejected);
 
-    /* Blob resources are not offered. */
+    /* Blob resources are not negotiated. */
+    gpu_device_set_features(f->dev, gpu_device_features(f->dev) & ~BLOB);
     struct virtio_gpu_resource_create_blob blob = {.resource_id = 1};
     assert_int_equal(SEND(f, VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB, &blob), UNSPEC);
     struct virtio_gpu_set_scanout_blob set_blob = {.resource_id = 1};
@@ -98,7 +100,7 @@ static void test_features_gate_commands(void **state)
 
     assert_int_equal(gpu_device_features(f->dev),
                      1u << VIRTIO_GPU_F_VIRGL | 1u << VIRTIO_GPU_F_EDID |
-                         1u << VIRTIO_GPU_F_RESOURCE_UUID | 1u << VIRTIO_GPU_F_CONTEXT_INIT);
+                         1u << VIRTIO_GPU_F_RESOURCE_UUID | 1u << VIRTIO_GPU_F_CONTEXT_INIT | BLOB);
     fixture_create_2d(f, 1, 8, 8);
     gpu_device_set_features(f->dev, 0);
     assert_int_equal(SEND(f, VIRTIO_GPU_CMD_CTX_CREATE, &ctx), UNSPEC);
@@ -112,6 +114,7 @@ static void test_features_gate_commands(void **state)
 
     /* A backend without 3D offers none. */
     f->ops.has_3d = false;
+    f->ops.blob_create = NULL;
     assert_int_equal(gpu_device_features(f->dev),
                      1u << VIRTIO_GPU_F_EDID | 1u << VIRTIO_GPU_F_RESOURCE_UUID);
 }
