@@ -17,6 +17,7 @@ struct connection_config {
     struct gpu_limits limits;
     uint32_t scanouts, width, height; /* for protocols with a display */
     bool dmabuf;                      /* scan-outs by dma-buf where that works */
+    uint64_t hostmem_bytes;           /* of the host-visible region, 0 = none */
     struct broker_stats *stats;       /* borrowed */
     struct gate *gate;                /* the lease; borrowed; NULL = none is needed */
     /* The connection has ended, broken where the client's fault or ours ended it and not the

@@ -92,6 +92,7 @@ static int serve(struct renderer *r, int fd)
         .limits = guest_limits(r),
         .scanouts = r->options.scanouts,
         .dmabuf = r->options.dmabuf,
+        .hostmem_bytes = r->options.hostmem_bytes,
         .width = r->options.width,
         .height = r->options.height,
         .stats = r->stats,

@@ -24,6 +24,7 @@ enum option_id {
     OPT_SIZE,
     OPT_SCANOUT_BY,
     OPT_MAX_MEMORY,
+    OPT_HOSTMEM,
     OPT_VERBOSE,
     OPT_BROKER_FD,
     OPT_STATS_FD,
@@ -46,6 +47,7 @@ static const struct option options[] = {
     {"scanout-by", required_argument, NULL, OPT_SCANOUT_BY},
     {"max-memory", required_argument, NULL, OPT_MAX_MEMORY},
     {"priority", required_argument, NULL, OPT_PRIORITY},
+    {"hostmem", required_argument, NULL, OPT_HOSTMEM},
     {"verbose", no_argument, NULL, OPT_VERBOSE},
     {"broker-fd", required_argument, NULL, OPT_BROKER_FD},
     {"stats-fd", required_argument, NULL, OPT_STATS_FD},
@@ -61,30 +63,32 @@ static const struct option options[] = {
 
 void options_print_help(void)
 {
-    fputs("Usage: aliquot-renderer --name NAME [OPTION…] (--listen PATH | --fd N | --broker-fd N)\n"
-          "Serves one vGPU: a vhost-user back-end for virtio-gpu. Started by aliquotd, or alone.\n"
-          "\n"
-          "  --listen PATH        serve one connection after another on a socket at PATH\n"
-          "  --fd N               serve the connected socket N, exit when it ends\n"
-          "  --broker-fd N        serve what aliquotd hands over (with --stats-fd N and perhaps\n"
-          "                       --lease-fd N, the first of four descriptors)\n"
-          "  --probe              print the GPUs found as JSON, and exit\n"
-          "\n"
-          "  --name NAME          name of the vGPU in log lines\n"
-          "  --backend virgl|null what draws (virgl)\n"
-          "  --gpu auto|software|/dev/dri/renderDN\n"
-          "                       where it draws (auto)\n"
-          "  --scanouts N         displays, 0 to 16 (1)\n"
-          "  --size WxH           size of a display where no front-end says (1280x800)\n"
-          "  --scanout-by HOW     copy, or dmabuf for a front-end whose console has GL (copy)\n"
-          "  --max-memory BYTES[K|M|G]\n"
-          "                       bound on the sum of the guest's resources (4G)\n"
-          "  --priority low|medium|high\n"
-          "                       of its work in the GPU's driver, where that knows any (medium)\n"
-          "  --ready-fd N         write a newline to N once ready, and close it\n"
-          "  --verbose            log more\n"
-          "  --help, --version\n",
-          stdout);
+    fputs(
+        "Usage: aliquot-renderer --name NAME [OPTION…] (--listen PATH | --fd N | --broker-fd N)\n"
+        "Serves one vGPU: a vhost-user back-end for virtio-gpu. Started by aliquotd, or alone.\n"
+        "\n"
+        "  --listen PATH        serve one connection after another on a socket at PATH\n"
+        "  --fd N               serve the connected socket N, exit when it ends\n"
+        "  --broker-fd N        serve what aliquotd hands over (with --stats-fd N and perhaps\n"
+        "                       --lease-fd N, the first of four descriptors)\n"
+        "  --probe              print the GPUs found as JSON, and exit\n"
+        "\n"
+        "  --name NAME          name of the vGPU in log lines\n"
+        "  --backend virgl|null what draws (virgl)\n"
+        "  --gpu auto|software|/dev/dri/renderDN\n"
+        "                       where it draws (auto)\n"
+        "  --scanouts N         displays, 0 to 16 (1)\n"
+        "  --size WxH           size of a display where no front-end says (1280x800)\n"
+        "  --scanout-by HOW     copy, or dmabuf for a front-end whose console has GL (copy)\n"
+        "  --max-memory BYTES[K|M|G]\n"
+        "                       bound on the sum of the guest's resources (4G)\n"
+        "  --hostmem BYTES[K|M|G]\n"
+        "                       the region in which the guest sees blobs: a power of two from 1M\n"
+        "                       to 256G, or 0 for none (1G)\n"
+        "  --ready-fd N         write a newline to N once ready, and close it\n"
+        "  --verbose            log more\n"
+        "  --help, --version\n",
+        stdout);
 }
 
 static bool usage(const char *format, ...)
@@ -139,12 +143,12 @@ static bool parse_size(const char *text, uint32_t *ret_width, uint32_t *ret_heig
     return true;
 }
 
-static bool parse_bytes(const char *text, uint64_t *ret)
+static bool parse_bytes(const char *option, const char *text, uint64_t min, uint64_t *ret)
 {
     const char *end;
     uint64_t value;
     unsigned shift = 0;
-    bool good = parse_number(text, 1, UINT64_MAX, &value, &end);
+    bool good = parse_number(text, min, UINT64_MAX, &value, &end);
     if (good && *end != '\0') {
         static const char units[] = "KMG";
         const char *unit = strchr(units, *end);
@@ -153,7 +157,7 @@ static bool parse_bytes(const char *text, uint64_t *ret)
             shift = 10 * (unsigned)(unit - units + 1);
     }
     if (!good || value > UINT64_MAX >> shift)
-        return usage("--max-memory: '%s' is not BYTES[K|M|G]", text);
+        return usage("--%s: '%s' is not BYTES[K|M|G]", option, text);
     *ret = value << shift;
     return true;
 }
@@ -173,6 +177,20 @@ static bool parse_priority(const char *text, enum backend_priority *ret)
         }
     }
     return usage("--priority: '%s' is neither low, medium nor high", text);
+}
+
+static bool parse_hostmem(const char *text, uint64_t *ret)
+{
+    uint64_t bytes;
+
+    if (!parse_bytes("hostmem", text, 0, &bytes))
+        return false;
+    /* QEMU aborts at what is no power of two. */
+    if (bytes != 0 &&
+        (bytes < HOSTMEM_MIN_BYTES || bytes > HOSTMEM_MAX_BYTES || (bytes & (bytes - 1)) != 0))
+        return usage("--hostmem: '%s' is neither 0 nor a power of two from 1M to 256G", text);
+    *ret = bytes;
+    return true;
 }
 
 static bool name_valid(const char *name)
@@ -226,7 +244,9 @@ static bool parse_one(struct renderer_options *o, int option, const char *arg)
     case OPT_PRIORITY:
         return parse_priority(arg, &o->priority);
     case OPT_MAX_MEMORY:
-        return parse_bytes(arg, &o->max_memory_bytes);
+        return parse_bytes("max-memory", arg, 1, &o->max_memory_bytes);
+    case OPT_HOSTMEM:
+        return parse_hostmem(arg, &o->hostmem_bytes);
     case OPT_VERBOSE:
         o->verbose = true;
         return true;
@@ -268,6 +288,7 @@ bool options_parse(struct renderer_options *o, int argc, char **argv)
         .scanouts = 1,
         .width = 1280,
         .height = 800,
+        .hostmem_bytes = HOSTMEM_DEFAULT_BYTES,
     };
     for (;;) {
         int option = getopt_long(argc, argv, "", options, NULL);

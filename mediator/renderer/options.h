@@ -10,6 +10,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Of --hostmem. It is address space, not memory. */
+#define HOSTMEM_MIN_BYTES (1ull << 20)
+#define HOSTMEM_MAX_BYTES (256ull << 30)
+#define HOSTMEM_DEFAULT_BYTES (1ull << 30)
+
 enum renderer_mode {
     RENDERER_MODE_NONE,
     RENDERER_MODE_BROKER, /* served by aliquotd */
@@ -33,6 +38,7 @@ struct renderer_options {
     bool dmabuf;               /* --scanout-by dmabuf */
     uint64_t max_memory_bytes; /* 0 = not given */
     enum backend_priority priority; /* BACKEND_PRIORITY_MEDIUM */
+    uint64_t hostmem_bytes;    /* of the host-visible region; 0 = none */
     bool verbose;
 };
 

@@ -14,9 +14,6 @@
 #define REFUSED_LINES 10
 #define REFUSED_WINDOW_S 60
 
-/* Back-end to front-end: the configuration space has changed. No payload, no answer. */
-#define BACKEND_CONFIG_CHANGE_MSG 2
-
 void vhost_count_rejected(struct vhost_backend *be)
 {
     atomic_fetch_add_explicit(&be->config.stats->rejected, 1, memory_order_relaxed);
@@ -64,20 +61,7 @@ static int on_fence(sd_event_source *source, int fd, uint32_t revents, void *opa
 
 static void on_config_changed(void *opaque)
 {
-    struct vhost_backend *be = opaque;
-    struct vhost_user_header hdr = {
-        .request = BACKEND_CONFIG_CHANGE_MSG,
-        .flags = VHOST_USER_VERSION,
-    };
-
-    if (be->backend_req_fd < 0)
-        return;
-    ssize_t n = send(be->backend_req_fd, &hdr, sizeof(hdr), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n == sizeof(hdr) || (n < 0 && errno == EAGAIN))
-        return; /* a front-end that does not read what is queued hears of the change from that */
-    log_debug("the front-end does not take requests any more");
-    close_fd_p(&be->backend_req_fd);
-    be->backend_req_fd = -1;
+    vhost_shmem_tell_config(opaque);
 }
 
 static void on_resume(void *opaque)
@@ -113,6 +97,9 @@ static const struct gpu_device_ops device_ops = {
     .resume = on_resume,
     .guest_ref = on_guest_ref,
     .guest_unref = on_guest_unref,
+    .shmem_map = vhost_shmem_map,
+    .shmem_unmap = vhost_shmem_unmap,
+    .shmem_clear = vhost_shmem_clear,
 };
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -128,6 +115,7 @@ static int create_device(struct vhost_backend *be)
         .dmabuf = be->config.dmabuf,
         .width = be->config.width,
         .height = be->config.height,
+        .hostmem_bytes = be->config.hostmem_bytes,
         .stats = be->config.stats,
         .gate = be->config.gate,
     };
@@ -141,7 +129,10 @@ static int create_device(struct vhost_backend *be)
 
 static int set_up(struct vhost_backend *be)
 {
-    int r = create_device(be);
+    int r = vhost_shmem_init(be);
+    if (r < 0)
+        return r;
+    r = create_device(be);
     if (r < 0)
         return r;
     for (int i = 0; i < VIRTIO_GPU_QUEUES; i++) {
@@ -165,7 +156,7 @@ int vhost_backend_create(const struct connection_config *config, int fd, struct 
         return -ENOMEM;
     be->config = *config;
     be->fd = fd;
-    be->backend_req_fd = -1;
+    be->shmem.fd = -1;
     be->refused_limit = (struct log_limit){.burst = REFUSED_LINES, .window_s = REFUSED_WINDOW_S};
     guest_mem_init(&be->memory);
 
@@ -195,6 +186,7 @@ void vhost_backend_destroy(struct vhost_backend *be)
             vhost_queue_finish(&be->queues[i]);
         gpu_device_destroy(be->device);
     }
+    vhost_shmem_finish(be);     /* the device has cleared its mappings */
     guest_pins_drop(&be->pins); /* empty, unless the device has kept requests */
     guest_mem_finish(&be->memory);
 
@@ -203,7 +195,6 @@ void vhost_backend_destroy(struct vhost_backend *be)
         be->spare = req->next_spare;
         free(req);
     }
-    close_fd_p(&be->backend_req_fd);
     close_fd_p(&be->fd);
     atomic_store_explicit(&be->config.stats->driver_ok, 0, memory_order_relaxed);
     atomic_store_explicit(&be->config.stats->connected, 0, memory_order_relaxed);

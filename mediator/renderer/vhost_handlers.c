@@ -28,6 +28,15 @@
      BIT(VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD) | BIT(VHOST_USER_PROTOCOL_F_RESET_DEVICE) |        \
      BIT(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
 
+static uint64_t offered_protocol_features(const struct vhost_backend *be)
+{
+    uint64_t features = PROTOCOL_FEATURES;
+
+    if (be->config.hostmem_bytes > 0 && be->config.backend->ops->blob_map != NULL)
+        features |= BIT(VHOST_USER_PROTOCOL_F_SHMEM);
+    return features;
+}
+
 static int refuse(struct vhost_message *msg, int error, const char *reason)
 {
     msg->reason = reason;
@@ -62,12 +71,12 @@ static int set_features(struct vhost_backend *be, struct vhost_message *msg)
 
 static int get_protocol_features(struct vhost_backend *be, struct vhost_message *msg)
 {
-    return answer_u64(msg, PROTOCOL_FEATURES);
+    return answer_u64(msg, offered_protocol_features(be));
 }
 
 static int set_protocol_features(struct vhost_backend *be, struct vhost_message *msg)
 {
-    if ((msg->payload.u64 & ~PROTOCOL_FEATURES) != 0)
+    if ((msg->payload.u64 & ~offered_protocol_features(be)) != 0)
         return refuse(msg, -EINVAL, "protocol features that were not offered");
     be->protocol_features = msg->payload.u64;
     return 0;
@@ -124,7 +133,17 @@ static int set_mem_table(struct vhost_backend *be, struct vhost_message *msg)
     int r = keep_memory(be, msg);
     if (r < 0)
         return r;
-    r = guest_mem_set(&be->memory, table->regions, msg->fds, table->nregions, &msg->reason);
+    struct vhost_user_region ram[VHOST_USER_MEM_TABLE_MAX];
+    int fds[VHOST_USER_MEM_TABLE_MAX];
+    size_t n = 0;
+    vhost_shmem_regions_cleared(be);
+    for (uint32_t i = 0; i < table->nregions; i++) {
+        if (vhost_shmem_region_added(be, &table->regions[i], msg->fds[i]))
+            continue;
+        ram[n] = table->regions[i];
+        fds[n++] = msg->fds[i];
+    }
+    r = guest_mem_set(&be->memory, ram, fds, n, &msg->reason);
     if (r < 0)
         return r;
     memory_changed(be);
@@ -138,6 +157,8 @@ static int get_max_mem_slots(struct vhost_backend *be, struct vhost_message *msg
 
 static int add_mem_reg(struct vhost_backend *be, struct vhost_message *msg)
 {
+    if (vhost_shmem_region_added(be, &msg->payload.mem_reg.region, msg->fds[0]))
+        return 0;
     int r = guest_mem_add(&be->memory, &msg->payload.mem_reg.region, msg->fds[0], &msg->reason);
     if (r < 0)
         return r;
@@ -147,6 +168,8 @@ static int add_mem_reg(struct vhost_backend *be, struct vhost_message *msg)
 
 static int rem_mem_reg(struct vhost_backend *be, struct vhost_message *msg)
 {
+    if (vhost_shmem_region_removed(be, &msg->payload.mem_reg.region))
+        return 0;
     int r = keep_memory(be, msg);
     if (r < 0)
         return r;
@@ -391,8 +414,25 @@ static int set_backend_req_fd(struct vhost_backend *be, struct vhost_message *ms
 {
     if (!is_stream_socket(msg->fds[0]))
         return refuse(msg, -EINVAL, "the descriptor is no stream socket");
-    close_fd_p(&be->backend_req_fd);
-    be->backend_req_fd = take_fd(&msg->fds[0]);
+    int r = vhost_shmem_set_fd(be, msg->fds[0]);
+    if (r < 0)
+        return refuse(msg, r, "the socket can't be waited for");
+    take_fd(&msg->fds[0]);
+    return 0;
+}
+
+static int get_shmem_config(struct vhost_backend *be, struct vhost_message *msg)
+{
+    struct vhost_user_shmem_config *config = &msg->payload.shmem_config;
+
+    if ((be->protocol_features & BIT(VHOST_USER_PROTOCOL_F_SHMEM)) == 0)
+        return refuse(msg, -EOPNOTSUPP, "a protocol feature that was not acknowledged");
+    *config = (struct vhost_user_shmem_config){0};
+    if (vhost_shmem_offered(be)) {
+        config->nregions = 1;
+        config->sizes[VIRTIO_GPU_SHM_ID_HOST_VISIBLE] = be->config.hostmem_bytes;
+    }
+    msg->answer_bytes = sizeof(*config);
     return 0;
 }
 
@@ -448,6 +488,7 @@ vhost_handler_fn vhost_handler(uint32_t request)
         [VHOST_USER_GET_MAX_MEM_SLOTS] = get_max_mem_slots,
         [VHOST_USER_ADD_MEM_REG] = add_mem_reg,
         [VHOST_USER_REM_MEM_REG] = rem_mem_reg,
+        [VHOST_USER_GET_SHMEM_CONFIG] = get_shmem_config,
     };
     return request < ARRAY_SIZE(handlers) ? handlers[request] : NULL;
 }

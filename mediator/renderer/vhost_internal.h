@@ -14,6 +14,9 @@
 /* Requests that are kept for reuse. A desktop guest has a handful on their way. */
 #define VHOST_SPARE_REQUESTS 32
 
+/* Of the front-end to a request of ours: a header and a u64. */
+#define VHOST_SHMEM_ANSWER_BYTES (sizeof(struct vhost_user_header) + sizeof(uint64_t))
+
 /* A request on its way through the device. */
 struct vhost_request {
     struct gpu_cmd cmd; /* first: the device knows this part */
@@ -53,10 +56,31 @@ struct vhost_queue {
     sd_event_source *again_source; /* off, or oneshot: run the queue from the event loop */
 };
 
+/*
+ * The host-visible region, as the front-end shows it, and the socket on which it is asked to.
+ *
+ * A map lives from SHMEM_MAP to the answer to its SHMEM_UNMAP, or to its refusal. Requests are
+ * answered in the order in which they were sent.
+ */
+struct vhost_shmem {
+    int fd; /* owned: requests of ours to the front-end; -1 = none */
+    sd_event_source *fd_source;
+    sd_event_source *check_source;        /* enabled while anything is waited for */
+    struct vhost_shmem_map *maps;         /* owned list */
+    struct vhost_shmem_request *requests; /* owned list: waits for its answer, oldest first */
+    struct vhost_shmem_request **tail;    /* the link at its end */
+    struct vhost_shmem_request *unsent;   /* the first of them that is not sent yet */
+    uint8_t in[VHOST_SHMEM_ANSWER_BYTES]; /* of an answer */
+    size_t in_bytes;                      /* of it, that are there */
+    struct vhost_user_region *regions;    /* owned; maps in the front-end's memory table */
+    size_t n_regions;                     /* room is for GUEST_MEM_REGIONS_MAX */
+    bool lists_maps, never_lists;         /* it is known to put them there, or not to */
+};
+
 struct vhost_backend {
     struct connection_config config;
-    int fd;             /* owned: the connection */
-    int backend_req_fd; /* owned: requests of ours to the front-end; -1 = none */
+    int fd; /* owned: the connection */
+    struct vhost_shmem shmem;
     sd_event_source *fd_source, *fence_source;
     sd_event_source *end_source; /* oneshot once the connection is over */
     struct gpu_device *device;   /* owned */
@@ -114,6 +138,32 @@ typedef int (*vhost_handler_fn)(struct vhost_backend *be, struct vhost_message *
 vhost_handler_fn vhost_handler(uint32_t request);
 /* From now on the device has no display. */
 void vhost_drop_display(struct vhost_backend *be);
+
+/* ---- vhost_shmem.c -------------------------------------------------------------------------- */
+
+int vhost_shmem_init(struct vhost_backend *be);
+void vhost_shmem_finish(struct vhost_backend *be);
+/* Takes the socket for requests of ours; consumed on success. An earlier one is given up. */
+int vhost_shmem_set_fd(struct vhost_backend *be, int fd);
+/* True if the front-end shows blobs to the guest, by what it has negotiated. */
+bool vhost_shmem_offered(const struct vhost_backend *be);
+/* A region of the front-end's memory table that is a blob of ours is none of the guest's RAM: true,
+ * and it is remembered. */
+bool vhost_shmem_region_added(struct vhost_backend *be, const struct vhost_user_region *region,
+                              int fd);
+/* True if such a region was forgotten. */
+bool vhost_shmem_region_removed(struct vhost_backend *be, const struct vhost_user_region *region);
+/* The whole table comes anew. */
+void vhost_shmem_regions_cleared(struct vhost_backend *be);
+/* The front-end waits for us, and so does nothing for us: what is asked of it fails. */
+void vhost_shmem_cancel(struct vhost_backend *be);
+/* Configuration space has changed. */
+void vhost_shmem_tell_config(struct vhost_backend *be);
+
+/* Of struct gpu_device_ops. */
+int vhost_shmem_map(void *be, const struct gpu_shmem_map *map, struct gpu_cmd *cmd);
+int vhost_shmem_unmap(void *be, uint64_t offset, uint64_t bytes, struct gpu_cmd *cmd);
+void vhost_shmem_clear(void *be);
 
 /* ---- vhost_queue.c -------------------------------------------------------------------------- */
 

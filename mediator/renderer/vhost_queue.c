@@ -445,6 +445,8 @@ void vhost_queue_stop(struct vhost_queue *vq)
     if (!vq->started)
         return;
     vhost_batch_begin(be);
+    if (vq->index == VIRTIO_GPU_QUEUE_CONTROL)
+        vhost_shmem_cancel(be);
     bool drained = wait_in_flight(vq);
     rewind_blocked(vq);
     if (!drained) {
