@@ -38,7 +38,7 @@ struct renderer_options {
     bool dmabuf;               /* --scanout-by dmabuf */
     uint64_t max_memory_bytes; /* 0 = not given */
     enum backend_priority priority; /* BACKEND_PRIORITY_MEDIUM */
-    uint64_t hostmem_bytes;    /* of the host-visible region; 0 = none */
+    uint64_t hostmem_bytes;         /* of the host-visible region; 0 = none */
     bool verbose;
 };
 
