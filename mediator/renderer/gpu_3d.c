@@ -164,12 +164,16 @@ uint32_t gpu_cmd_resource_create_3d(struct gpu_device *dev, struct gpu_call *cal
     return gpu_resource_add(dev, &args);
 }
 
-/* True if the box lies inside the level. Layers of arrays and faces of cubes are along z. */
-static bool box_inside(const struct backend_resource_args *a, uint32_t level,
+/* True if the box lies inside the level. Layers of arrays and faces of cubes are along z. What a
+ * blob holds, only the backend knows; one of guest memory holds nothing of its own. */
+static bool box_inside(const struct gpu_resource *res, uint32_t level,
                        const struct virtio_gpu_box *box)
 {
+    const struct backend_resource_args *a = &res->args;
     uint32_t layers = MAX(a->array_size, 1u);
 
+    if (res->blob_bytes)
+        return res->blob_mem != VIRTIO_GPU_BLOB_MEM_GUEST;
     if (level > a->last_level)
         return false;
     if (a->target == GPU_TARGET_3D)
@@ -193,7 +197,7 @@ static uint32_t transfer_3d(struct gpu_device *dev, struct gpu_call *call,
         return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
     if (!res->iov)
         return VIRTIO_GPU_RESP_ERR_UNSPEC;
-    if (!box_inside(&res->args, req->level, box) || req->offset > res->backing_bytes)
+    if (!box_inside(res, req->level, box) || req->offset > res->backing_bytes)
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     if (box->w == 0 || box->h == 0 || box->d == 0)
         return VIRTIO_GPU_RESP_OK_NODATA;

@@ -24,7 +24,6 @@
 /* How long an answer may take, and a listing after it; QEMU's main loop takes milliseconds, and
  * stands still for longer only while the guest does, too. */
 #define ANSWER_US UINT64_C(5000000)
-#define LISTING_US UINT64_C(1000000)
 /* How often that is looked at, while anything is waited for. */
 #define CHECK_US UINT64_C(1000000)
 
@@ -467,7 +466,7 @@ static int on_check(sd_event_source *source, uint64_t usec, void *opaque)
         next = map->next;
         if (map->cmd == NULL)
             continue;
-        if (now - map->shown_us >= LISTING_US)
+        if (now - map->shown_us >= ANSWER_US)
             listing_overdue(be, map); /* the map may be gone */
         else
             waits = true;

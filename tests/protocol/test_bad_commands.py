@@ -269,6 +269,7 @@ def test_more_than_the_command_needs(session, name):
     short = guest.finish(guest.submit(command, queue))
     guest.ctrl(vg.unref(900))
     guest.ctrl(vg.unref(903))
+    guest.ctrl(vg.unref(904))
     guest.ctrl(vg.ctx_destroy(900))
     long = guest.finish(guest.submit(command + b'\xff' * 1000, queue))
     assert long.kind == short.kind

@@ -160,6 +160,22 @@ static int mock_export_dmabuf(struct backend *b, uint32_t id, struct backend_dma
     return 0;
 }
 
+static uint32_t mock_capset_count(struct backend *b)
+{
+    return backend_null.capset_count(b) + current->has_venus;
+}
+
+static int mock_capset_info(struct backend *b, uint32_t index, uint32_t *ret_id,
+                            uint32_t *ret_max_version, uint32_t *ret_max_size)
+{
+    if (index < backend_null.capset_count(b))
+        return backend_null.capset_info(b, index, ret_id, ret_max_version, ret_max_size);
+    *ret_id = VIRTIO_GPU_CAPSET_VENUS;
+    *ret_max_version = 0;
+    *ret_max_size = 160;
+    return 0;
+}
+
 /* ---- the display ----------------------------------------------------------------------------- */
 
 static struct fixture *of_display(struct gpu_display *d)
@@ -303,6 +319,8 @@ int fixture_setup(void **state)
     f->ops.resource_create = mock_resource_create;
     f->ops.resource_back = mock_resource_back;
     f->ops.export_dmabuf = mock_export_dmabuf;
+    f->ops.capset_count = mock_capset_count;
+    f->ops.capset_info = mock_capset_info;
     f->backend->ops = &f->ops;
     f->display.ops = &display_ops;
     f->response_bytes = FIXTURE_RESPONSE_BYTES;
@@ -419,6 +437,13 @@ void fixture_fill(struct fixture *f, uint32_t id, uint32_t w, uint32_t h, uint32
 void fixture_create_ctx(struct fixture *f, uint32_t id)
 {
     struct virtio_gpu_ctx_create req = {.hdr.ctx_id = id, .nlen = 4, .debug_name = "test"};
+
+    assert_int_equal(SEND(f, VIRTIO_GPU_CMD_CTX_CREATE, &req), VIRTIO_GPU_RESP_OK_NODATA);
+}
+
+void fixture_create_vulkan_ctx(struct fixture *f, uint32_t id)
+{
+    struct virtio_gpu_ctx_create req = {.hdr.ctx_id = id, .context_init = VIRTIO_GPU_CAPSET_VENUS};
 
     assert_int_equal(SEND(f, VIRTIO_GPU_CMD_CTX_CREATE, &req), VIRTIO_GPU_RESP_OK_NODATA);
 }

@@ -85,6 +85,7 @@ struct fixture {
     size_t submitted_bytes;
     struct gate *gate; /* borrowed, NULL = none; taken up by fixture_make_device() */
     bool by_copy;      /* taken up by fixture_make_device() */
+    bool has_venus;    /* a capset more; taken up by fixture_make_device() */
     bool has_dmabuf;
 
     struct fixture_shmem_call shmem_calls[FIXTURE_LOG];
@@ -120,6 +121,8 @@ void fixture_create_2d(struct fixture *f, uint32_t id, uint32_t w, uint32_t h);
 void fixture_attach(struct fixture *f, uint32_t id, uint64_t gpa, uint32_t len);
 void fixture_fill(struct fixture *f, uint32_t id, uint32_t w, uint32_t h, uint32_t pixel);
 void fixture_create_ctx(struct fixture *f, uint32_t id);
+/* For Venus; has_venus must be. */
+void fixture_create_vulkan_ctx(struct fixture *f, uint32_t id);
 uint32_t fixture_flush(struct fixture *f, uint32_t id, uint32_t x, uint32_t y, uint32_t w,
                        uint32_t h);
 uint32_t fixture_set_scanout(struct fixture *f, uint32_t scanout, uint32_t id, uint32_t x,

@@ -188,6 +188,21 @@ static void keeps_to_the_limit_of_memory(void **state)
     assert_int_equal(create(f, host_blob(2, 2, 8 * PAGE)), OK);
 }
 
+/* What Vulkan allocates, the layer has counted. */
+static void charges_no_memory_of_vulkan_twice(void **state)
+{
+    struct fixture *f = *state;
+    struct virtio_gpu_resource_create_blob blob = host_blob(1, 7, 4 * PAGE);
+
+    f->has_venus = true;
+    fixture_make_device(f, &gpu_limits_default, 1);
+    fixture_create_vulkan_ctx(f, 2);
+    blob.hdr.ctx_id = 2;
+    assert_int_equal(create(f, blob), OK);
+    assert_int_equal(charged(f), 0);
+    assert_int_equal(unref(f, 1), OK);
+}
+
 static void guest_memory_comes_and_goes(void **state)
 {
     struct fixture *f = *state;
@@ -486,6 +501,7 @@ int main(void)
         TEST(creates_and_charges),
         TEST(refuses_bad_blobs),
         TEST(keeps_to_the_limit_of_memory),
+        TEST(charges_no_memory_of_vulkan_twice),
         TEST(guest_memory_comes_and_goes),
         TEST(maps_when_the_front_end_says_so),
         TEST(a_refused_map_leaves_nothing),

@@ -368,6 +368,65 @@ static void test_deferred_and_reset(void **state)
 
 /* ---- reset ----------------------------------------------------------------------------------- */
 
+static bool more_never(void *opaque)
+{
+    return false;
+}
+
+static void test_vulkan_is_on_its_own(void **state)
+{
+    struct fixture *f = *state;
+
+    f->has_venus = true;
+    fixture_make_device(f, &gpu_limits_default, 1);
+    fixture_create_ctx(f, 1);
+    fixture_create_vulkan_ctx(f, 2);
+    f->hold_fences = true;
+    unsigned done = f->completed;
+    gpu_device_defer_fences(f->dev);
+    assert_int_equal(send_fenced(f, 10, 1, -1), NOT_COMPLETE);
+    assert_int_equal(f->n_fences, 0);
+    /* Its fence is asked for at once, and what was put off before it. */
+    assert_int_equal(send_fenced(f, 20, 2, 7), NOT_COMPLETE);
+    assert_int_equal(f->n_fences, 2);
+    assert_int_equal(f->fences[0].ctx_id, 0);
+    assert_int_equal(f->fences[1].ctx_id, 2);
+    assert_int_equal(f->fences[1].ring_idx, 7);
+    assert_int_equal(send_fenced(f, 11, 1, -1), NOT_COMPLETE);
+
+    /* All of OpenGL's work is complete, which says nothing about Vulkan's. */
+    f->finish_result = 1;
+    gpu_device_settle(f->dev, more_never, NULL);
+    assert_int_equal(f->completed, done + 2);
+    assert_int_equal(f->order[done], 10);
+    assert_int_equal(f->order[done + 1], 11);
+    assert_int_equal(gpu_device_in_flight(f->dev), 1);
+    fixture_fence_done(f, &f->fences[1]);
+    assert_int_equal(f->order[done + 2], 20);
+    assert_int_equal(gpu_device_in_flight(f->dev), 0);
+}
+
+static void test_rings_have_a_bound(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_create_ctx(f, 1);
+    f->hold_fences = true;
+    assert_int_equal(send_fenced(f, 1, 1, 63), NOT_COMPLETE);
+    assert_true(f->fences[0].per_context);
+    /* Refused, and in its place on the timeline that there is always. */
+    for (int ring = 64; ring < 256; ring += 191) {
+        unsigned n = f->n_fences;
+        assert_int_equal(send_fenced(f, 2, 1, ring), NOT_COMPLETE);
+        assert_int_equal(f->n_fences, n + 1);
+        assert_false(f->fences[n].per_context);
+        fixture_fence_done(f, &f->fences[n]);
+        assert_int_equal(fixture_response(f), VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER);
+    }
+    fixture_fence_done(f, &f->fences[0]);
+    assert_int_equal(gpu_device_in_flight(f->dev), 0);
+}
+
 static void test_reset(void **state)
 {
     struct fixture *f = *state;
@@ -419,6 +478,8 @@ int main(void)
         TEST(test_settling_where_only_a_fence_can_tell),
         TEST(test_deferred_and_refused),
         TEST(test_deferred_and_reset),
+        TEST(test_vulkan_is_on_its_own),
+        TEST(test_rings_have_a_bound),
         TEST(test_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

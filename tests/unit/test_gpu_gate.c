@@ -193,6 +193,51 @@ static void test_transfers_wait_too(void **state)
     assert_int_equal(fixture_response(f), OK);
 }
 
+static uint32_t submit_vulkan(struct fixture *f, uint64_t fence_id)
+{
+    struct {
+        struct virtio_gpu_cmd_submit req;
+        uint32_t words[WORDS];
+    } cmd = {.req = {.hdr = {.ctx_id = 2,
+                             .fence_id = fence_id,
+                             .flags = VIRTIO_GPU_FLAG_FENCE | VIRTIO_GPU_FLAG_INFO_RING_IDX},
+                     .size = WORDS * 4}};
+
+    return SEND(f, VIRTIO_GPU_CMD_SUBMIT_3D, &cmd);
+}
+
+/* The layer in the process that works for it takes the lease, not the renderer. */
+static void test_vulkan_takes_no_lease_here(void **state)
+{
+    struct fixture *f = *state;
+
+    f->has_venus = true;
+    fixture_make_device(f, &gpu_limits_default, 1);
+    fixture_create_ctx(f, 1);
+    fixture_create_vulkan_ctx(f, 2);
+    f->hold_fences = true;
+    assert_int_equal(submit_vulkan(f, 1), NOT_COMPLETE); /* its fence is all it waits for */
+    assert_true(f->go_on);
+    assert_int_equal(t.submits, 1);
+    assert_int_equal(rings(), 0);
+
+    /* Vulkan's work does not keep the lease that OpenGL's has taken, nor is it cut. */
+    grant(true);
+    lease_set_contended(&t.lease, true);
+    t.submitted = 0;
+    assert_int_equal(submit_vulkan(f, 2), NOT_COMPLETE);
+    assert_int_equal(t.submitted, WORDS * 4);
+    assert_int_equal(ack()->in_flight, 0);
+    f->ops.stream_piece = NULL;
+    assert_int_equal(submit(f, 3), NOT_COMPLETE);
+    assert_int_equal(ack()->in_flight, 1);
+    assert_int_equal(gpu_device_in_flight(f->dev), 3);
+    fixture_fence_done(f, &f->fences[2]);
+    assert_int_equal(gpu_device_in_flight(f->dev), 2);
+    assert_int_equal(ack()->in_flight, 0);
+    fixture_fence_done(f, &f->fences[1]);
+}
+
 static void test_given_back_when_all_is_complete(void **state)
 {
     struct fixture *f = *state;
@@ -413,6 +458,7 @@ int main(void)
         TEST(test_work_waits_for_the_grant),
         TEST(test_what_needs_no_gpu_does_not_wait),
         TEST(test_transfers_wait_too),
+        TEST(test_vulkan_takes_no_lease_here),
         TEST(test_given_back_when_all_is_complete),
         TEST(test_work_without_a_fence_is_covered),
         TEST(test_time_to_completion),

@@ -7,6 +7,7 @@ one that sends whatever it is given.
     vhost_user   messages over the socket, the start sequence as QEMU does it
     vring        guest memory in a memfd, split rings written by hand
     virtio_gpu   command and response structs
+    shmem        the front-end's end of the socket for the back-end's requests
     guest        all three together: a driver that behaves
     vtest        the other protocol of the same socket: a Mesa client without Mesa
     display      the console's end of the vhost-user-gpu display socket

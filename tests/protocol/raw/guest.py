@@ -29,15 +29,17 @@ class Guest:
 
     path: the renderer's socket. num: ring entries. display: a Display to hand over, or None.
     protocol: bits to acknowledge of the vhost-user protocol features (None: what QEMU takes).
-    drop: virtio feature bits not to take. start: do the whole start sequence at once.
+    drop: virtio feature bits not to take. shmem: a Shmem, which shows blobs, or None. start: do the
+    whole start sequence at once.
     """
 
     def __init__(self, path, *, num=64, memory_size=8 << 20, display=None, protocol=None, drop=(),
-                 start=True):
+                 shmem=None, start=True):
         self.memory = Memory(memory_size)
         self.rings = [Ring(self.memory, num), Ring(self.memory, num)]
         self.display = display
         self.protocol = protocol
+        self.shmem = shmem
         self.drop = set(drop)
         self.features = 0
         self.calls = [0, 0]  # notifications seen
@@ -69,6 +71,8 @@ class Guest:
         self.memory.close()
         if self.display:
             self.display.close()
+        if self.shmem:
+            self.shmem.close()
 
     # ---- the start sequence
 
@@ -88,6 +92,8 @@ class Guest:
             if want is None:
                 want = (1 << vu.P_MQ | 1 << vu.P_REPLY_ACK | 1 << vu.P_CONFIG
                         | 1 << vu.P_MEM_SLOTS)
+                if self.shmem:
+                    want |= self.shmem.PROTOCOL
             fe.set_protocol_features(offered & want)
 
         steps = [
@@ -97,6 +103,11 @@ class Guest:
             ('GET_MAX_MEM_SLOTS', lambda: fe.ask_u64(vu.GET_MAX_MEM_SLOTS)),
             ('SET_OWNER', lambda: fe.tell(vu.SET_OWNER)),
         ]
+        if self.shmem:
+            steps += [
+                ('SET_BACKEND_REQ_FD', lambda: self.shmem.hand_over(fe)),
+                ('GET_SHMEM_CONFIG', lambda: self.shmem.ask_size(fe)),
+            ]
         for queue, ring in enumerate(self.rings):
             steps += [
                 (f'SET_VRING_CALL {queue}', lambda q=queue, r=ring: fe.tell(
@@ -268,6 +279,8 @@ class Guest:
         sources.append(self.front_end.sock)
         if self.display and self.display.open:
             sources.append(self.display.sock)
+        if self.shmem and self.shmem.open and self.shmem.serves:
+            sources.append(self.shmem.sock)
         ready = select.select(sources, [], [], seconds)[0]
         for queue, ring in enumerate(self.rings):
             if ring.call_fd in ready:
@@ -282,6 +295,8 @@ class Guest:
             raise AssertionError('an unexpected message of the renderer')
         if self.display and self.display.sock in ready:
             self.display.serve()
+        if self.shmem and self.shmem.sock in ready:
+            self.shmem.serve()
         return bool(ready)
 
     def wait(self, done):

@@ -167,6 +167,35 @@ def transfer_3d(ctx, resource, box, offset=0, level=0, stride=0, layer_stride=0,
                                                layer_stride)
 
 
+BLOB_GUEST, BLOB_HOST3D, BLOB_HOST3D_GUEST = 1, 2, 3
+BLOB_MAPPABLE, BLOB_SHAREABLE, BLOB_CROSS_DEVICE = 1, 2, 4
+MAP_CACHED = 1
+
+
+def create_blob(ctx, resource, size, blob_id=0, mem=BLOB_HOST3D, flags=BLOB_MAPPABLE, entries=(),
+                count=None):
+    """entries: (address, length) pairs; count: what the command claims, if not their number."""
+    return (hdr(RESOURCE_CREATE_BLOB, ctx_id=ctx)
+            + struct.pack('<4IQQ', resource, mem, flags, len(entries) if count is None else count,
+                          blob_id, size)
+            + b''.join(struct.pack('<QII', addr, length, 0) for addr, length in entries))
+
+
+def map_blob(resource, offset):
+    return hdr(RESOURCE_MAP_BLOB) + struct.pack('<IIQ', resource, 0, offset)
+
+
+def unmap_blob(resource):
+    return hdr(RESOURCE_UNMAP_BLOB) + struct.pack('<II', resource, 0)
+
+
+def set_scanout_blob(scanout, resource, rect, width, height, stride, offset=0, fmt=B8G8R8X8):
+    """rect: x, y, width, height of what is shown of the picture"""
+    return hdr(SET_SCANOUT_BLOB) + struct.pack('<10I', *rect, scanout, resource, width, height, fmt,
+                                               0) + struct.pack('<8I', stride, 0, 0, 0, offset,
+                                                                0, 0, 0)
+
+
 def submit_3d(ctx, stream, size=None):
     """size: what the command claims, if not the stream's length."""
     return (hdr(SUBMIT_3D, ctx_id=ctx)
@@ -204,6 +233,11 @@ EXAMPLES = {
     'TRANSFER_TO_HOST_3D': (CONTROL, transfer_3d(1, 1, (0, 0, 0, 1, 1, 1))),
     'TRANSFER_FROM_HOST_3D': (CONTROL, transfer_3d(1, 1, (0, 0, 0, 1, 1, 1), to_host=False)),
     'SUBMIT_3D': (CONTROL, submit_3d(1, bytes(16))),
+    'RESOURCE_CREATE_BLOB': (CONTROL, create_blob(0, 904, 4096, mem=BLOB_GUEST,
+                                                  entries=[(0x40000000, 4096)])),
+    'SET_SCANOUT_BLOB': (CONTROL, set_scanout_blob(0, 0, (0, 0, 0, 0), 0, 0, 0)),
+    'RESOURCE_MAP_BLOB': (CONTROL, map_blob(901, 0)),
+    'RESOURCE_UNMAP_BLOB': (CONTROL, unmap_blob(901)),
     'UPDATE_CURSOR': (CURSOR, update_cursor(0, 0)),
     'MOVE_CURSOR': (CURSOR, move_cursor(0, 1, 1)),
 }
