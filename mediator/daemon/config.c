@@ -24,7 +24,7 @@ int config_vgpu_set(struct vgpu_config *v, const char *key, const char *value, c
     return config_key_set(NULL, v, CONFIG_SECTION_VGPU, key, value, NULL, where, ret_error);
 }
 
-const struct vgpu_config config_vgpu_unset = {.scanouts = -1};
+const struct vgpu_config config_vgpu_unset = {.scanouts = -1, .hostmem_bytes = -1};
 
 void config_init(struct config *c)
 {
@@ -130,6 +130,8 @@ int config_vgpu_inherit(struct vgpu_config *v, const struct vgpu_config *default
         v->scanout_by = defaults->scanout_by;
     if (v->max_memory_bytes == 0)
         v->max_memory_bytes = defaults->max_memory_bytes;
+    if (v->hostmem_bytes < 0)
+        v->hostmem_bytes = defaults->hostmem_bytes;
     copy_knobs(&v->knobs, &defaults->knobs, defaults->knobs_set & ~v->knobs_set);
     v->knobs_set |= defaults->knobs_set;
     return 0;
@@ -181,6 +183,7 @@ int config_finish(struct config *c, char **ret_error)
                                          .width = 1280,
                                          .height = 800,
                                          .scanout_by = "copy",
+                                         .hostmem_bytes = CONFIG_HOSTMEM_DEFAULT,
                                          .knobs = SCHED_KNOBS_DEFAULT,
                                          .knobs_set = CONFIG_KNOB_WEIGHT | CONFIG_KNOB_RESERVATION |
                                                       CONFIG_KNOB_CAP | CONFIG_KNOB_SLICE};

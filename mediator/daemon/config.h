@@ -33,6 +33,10 @@
 #define CONFIG_SIZE_MAX 16384
 #define CONFIG_MEMORY_MIN (UINT64_C(1) << 20)
 #define CONFIG_MEMORY_MAX (UINT64_C(1) << 44)
+/* Of the host-visible region, as the renderer takes it. */
+#define CONFIG_HOSTMEM_MIN (UINT64_C(1) << 20)
+#define CONFIG_HOSTMEM_MAX (UINT64_C(1) << 38)
+#define CONFIG_HOSTMEM_DEFAULT (INT64_C(1) << 30)
 
 /* A vGPU as configured. The values of [aliquot] fill what is unset here in config_finish(). */
 struct vgpu_config {
@@ -43,6 +47,7 @@ struct vgpu_config {
     uint32_t width, height;    /* 0 = unset */
     const char *scanout_by;    /* static; NULL = unset */
     uint64_t max_memory_bytes; /* 0 = no limit of ours: the renderer's own */
+    int64_t hostmem_bytes;     /* of the host-visible region; 0 = none, -1 = unset */
     struct sched_knobs knobs;  /* of a kind that knobs_set names; else meaningless */
     unsigned knobs_set;        /* CONFIG_KNOB_… */
 };

@@ -146,6 +146,19 @@ static int set_max_memory(struct config *c, struct vgpu_config *v, const char *v
     return value_bytes(value, CONFIG_MEMORY_MIN, CONFIG_MEMORY_MAX, &v->max_memory_bytes);
 }
 
+/* QEMU aborts at a region that is no power of two. */
+static int set_hostmem(struct config *c, struct vgpu_config *v, const char *value)
+{
+    uint64_t bytes;
+    int r = value_bytes(value, 0, CONFIG_HOSTMEM_MAX, &bytes);
+    if (r < 0)
+        return r;
+    if (bytes != 0 && (bytes < CONFIG_HOSTMEM_MIN || (bytes & (bytes - 1)) != 0))
+        return -ERANGE;
+    v->hostmem_bytes = (int64_t)bytes;
+    return 0;
+}
+
 static int set_knob(struct vgpu_config *v, const char *key, unsigned bit, const char *value)
 {
     int r = sched_knobs_set(&v->knobs, key, value);
@@ -250,6 +263,8 @@ static const struct key {
      "copy or dmabuf"},
     {"max-memory", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_max_memory,
      "bytes, 1M to 16T, with K, M, G or T for powers of 1024"},
+    {"hostmem", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_hostmem,
+     "0, or a power of two from 1M to 256G"},
 };
 _Static_assert(ARRAY_SIZE(keys) <= 32, "a set of keys is a uint32_t");
 

@@ -65,6 +65,7 @@ static int add_connection(const struct vgpu *v, sd_json_variant **object)
         SD_JSON_BUILD_PAIR_INTEGER("resources", control_int(n.resources)),
         SD_JSON_BUILD_PAIR_INTEGER("resourceBytes", control_int(n.resource_bytes)),
         SD_JSON_BUILD_PAIR_INTEGER("contexts", control_int(n.contexts)),
+        SD_JSON_BUILD_PAIR_INTEGER("mappedBlobs", control_int(n.mapped_blobs)),
         SD_JSON_BUILD_PAIR_INTEGER("submits", control_int(n.submits)),
         SD_JSON_BUILD_PAIR_INTEGER("commands", control_int(n.commands)),
         SD_JSON_BUILD_PAIR_INTEGER("fences", control_int(n.fences)),

@@ -88,6 +88,8 @@ static const struct family vgpu_families[] = {
      C(resource_bytes)},
     {"aliquot_vgpu_resources", "GPU resources.", EXPOSITION_GAUGE, UNIT_ONE, C(resources)},
     {"aliquot_vgpu_contexts", "Rendering contexts.", EXPOSITION_GAUGE, UNIT_ONE, C(contexts)},
+    {"aliquot_vgpu_mapped_blobs", "Blobs in the host-visible region.", EXPOSITION_GAUGE, UNIT_ONE,
+     C(mapped_blobs)},
     {"aliquot_vgpu_commands_total", "Commands answered on this connection.", EXPOSITION_COUNTER,
      UNIT_ONE, C(commands)},
     {"aliquot_vgpu_fences_total", "Fences completed on this connection.", EXPOSITION_COUNTER,

@@ -223,10 +223,11 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
                          int stats_fd)
 {
     const struct vgpu_config *v = config->vgpu;
-    char scanouts[16], size[32], memory[32];
+    char scanouts[16], size[32], memory[32], hostmem[32];
     snprintf(scanouts, sizeof(scanouts), "%d", v->scanouts);
     snprintf(size, sizeof(size), "%" PRIu32 "x%" PRIu32, v->width, v->height);
     snprintf(memory, sizeof(memory), "%" PRIu64, v->max_memory_bytes);
+    snprintf(hostmem, sizeof(hostmem), "%" PRIi64, v->hostmem_bytes);
 
     struct arbiter_fds lease;
     int result = r->lease ? arbiter_attach(r->lease, &lease) : 0;
@@ -250,6 +251,8 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
     argv[n++] = size;
     argv[n++] = "--scanout-by";
     argv[n++] = v->scanout_by;
+    argv[n++] = "--hostmem";
+    argv[n++] = hostmem;
     if (v->max_memory_bytes > 0) {
         argv[n++] = "--max-memory";
         argv[n++] = memory;
@@ -383,6 +386,7 @@ void renderer_counters_read(const struct renderer *r, struct renderer_counters *
         .fences = LOAD(fences),
         .rejected = LOAD(rejected),
         .flushes = LOAD(flushes),
+        .mapped_blobs = LOAD(mapped_blobs),
     };
 #undef LOAD
 }

@@ -64,6 +64,7 @@ pid_t renderer_pid(const struct renderer *r);
 struct renderer_counters {
     bool driver_ok;
     uint64_t resources, resource_bytes, contexts, commands, submits, fences, rejected, flushes;
+    uint64_t mapped_blobs;
 };
 void renderer_counters_read(const struct renderer *r, struct renderer_counters *ret);
 /* Likewise: adds what it counted of its command streams, from their being taken up to completion.

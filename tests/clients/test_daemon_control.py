@@ -18,7 +18,7 @@ NOBODY = 65534
 
 FIELDS = {'name', 'state', 'kind', 'socket', 'peer', 'gpu', 'backend', 'gl', 'rendererPid',
           'resources', 'resourceBytes', 'contexts', 'submits', 'commands', 'fences', 'rejected',
-          'flushes', 'connectedUsec', 'number', 'weight', 'reservation', 'cap', 'slice', 'lease',
+          'flushes', 'mappedBlobs', 'connectedUsec', 'number', 'weight', 'reservation', 'cap', 'slice', 'lease',
           'gpuUsec', 'busyUsec', 'waitingUsec', 'cappedUsec', 'slices', 'debtUsec', 'overrunUsec',
           'gpuSubmits', 'gpuCompletions', 'inFlight', 'cuts', 'resets', 'faults', 'waits',
           'latencies'}
@@ -43,7 +43,7 @@ def test_list_json(tmp_path):
             assert peer['comm'] == pathlib.Path('/proc/self/comm').read_text().strip()
             assert running['rendererPid'] in daemon.children()
             counters = {'resources': 3, 'resourceBytes': 5000000, 'contexts': 2, 'commands': 40,
-                        'submits': 7, 'fences': 6, 'rejected': 1, 'flushes': 9}
+                        'submits': 7, 'fences': 6, 'rejected': 1, 'flushes': 9, 'mappedBlobs': 4}
             assert {key: running[key] for key in counters} == counters
             assert abs(running['connectedUsec'] / 1e6 - time.time()) < 300
             assert idle['state'] == 'idle'

@@ -33,7 +33,7 @@ def message(kind, text=b'', version=VERSION, text_len=None):
 def publish(fd, **counters):
     """Fills struct broker_stats."""
     names = ('resources', 'resource_bytes', 'contexts', 'commands', 'submits', 'fences', 'rejected',
-             'flushes')
+             'flushes', 'mapped_blobs')
     with mmap.mmap(fd, 4096) as page:
         page[:8] = struct.pack('=II', counters.get('connected', 0), counters.get('driver_ok', 0))
         for i, name in enumerate(names):
@@ -99,7 +99,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('--probe', action='store_true')
     parser.add_argument('--verbose', action='store_true')
-    for name in ('name', 'backend', 'gpu', 'size', 'scanout-by', 'max-memory', 'priority'):
+    for name in ('name', 'backend', 'gpu', 'size', 'scanout-by', 'max-memory', 'priority',
+                 'hostmem'):
         parser.add_argument('--' + name)
     for name in ('scanouts', 'broker-fd', 'stats-fd', 'lease-fd'):
         parser.add_argument('--' + name, type=int)
@@ -124,7 +125,7 @@ def main():
     huge = 2 ** 64 - 1 if mode == 'ugly' else 0
     publish(args.stats_fd, connected=1, driver_ok=int(mode == 'running'), resources=3,
             resource_bytes=huge or 5000000, contexts=2, commands=40, submits=huge or 7, fences=6,
-            rejected=1, flushes=9, latency=LATENCY)
+            rejected=1, flushes=9, latency=LATENCY, mapped_blobs=4)
 
     poll = select.poll()
     poll.register(broker, select.POLLIN)

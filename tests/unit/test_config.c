@@ -164,6 +164,7 @@ static void test_file(void **state)
                                "size = 640x480\n"
                                "scanout-by = dmabuf\n"
                                "max-memory = 1G\n"
+                               "hostmem = 256M\n"
                                "[vgpu bare]\n"
                                "[aliquot]\n"
                                "size = 800x600";
@@ -190,6 +191,7 @@ static void test_file(void **state)
     assert_int_equal(v->width, 640);
     assert_string_equal(v->scanout_by, "dmabuf");
     assert_int_equal(v->max_memory_bytes, 1 << 30);
+    assert_int_equal(v->hostmem_bytes, 256 << 20);
     v = config_find_vgpu(&c, "bare"); /* a section without keys counts */
     assert_non_null(v);
     assert_string_equal(v->gpu, "software");
@@ -198,6 +200,7 @@ static void test_file(void **state)
     assert_int_equal(v->height, 600);
     assert_string_equal(v->scanout_by, "copy");
     assert_int_equal(v->max_memory_bytes, 0);
+    assert_int_equal(v->hostmem_bytes, 1 << 30);
     config_destroy(&c);
 }
 
@@ -266,6 +269,10 @@ static void test_file_mistakes(void **state)
         {"[vgpu aliquot]\n", "/c:1: the name 'aliquot' is kept"},
         {"[vgpu a]\nsize = 1x1\n", "/c:2: '1x1' is out of range for size; allowed: "},
         {"[aliquot]\nsocket-dir =\n", "/c:2: '' is no value for socket-dir"},
+        {"[vgpu a]\nhostmem = 3M\n", "/c:2: '3M' is out of range for hostmem; allowed: 0, or a"},
+        {"[vgpu a]\nhostmem = 512K\n", "/c:2: '512K' is out of range for hostmem"},
+        {"[vgpu a]\nhostmem = 512G\n", "/c:2: '512G' is out of range for hostmem"},
+        {"[vgpu a]\nhostmem = much\n", "/c:2: 'much' is no value for hostmem"},
         {"[vgpu a]\nweight = 0\n", "/c:2: '0' is out of range for weight; allowed: 1 to 10000"},
         {"[vgpu a]\nweight = heavy\n", "/c:2: 'heavy' is no value for weight"},
         {"[vgpu a]\nreservation = 96%\n", "/c:2: '96%' is out of range for reservation"},
