@@ -161,7 +161,8 @@ static int send_submit(struct aliquot_context *context, const void *commands, ui
     if (fence)
         ring_command_fence(vgpu, cmd, fence, ring_idx);
     if (!payload) {
-        memcpy(request + 1, commands, bytes);
+        if (bytes > 0)
+            memcpy(request + 1, commands, bytes);
         return ring_send(vgpu, cmd, (uint32_t)sizeof(*request) + bytes);
     }
     cmd->out = payload;
@@ -174,7 +175,8 @@ int aliquot_submit(struct aliquot_context *context, const void *commands, size_t
 {
     struct aliquot_vgpu *vgpu = context->vgpu;
 
-    if (bytes == 0 || bytes % 4 != 0 || ring_idx < ALIQUOT_RING_NONE || ring_idx > RING_IDX_MAX ||
+    if ((bytes == 0 && !ret_fence) || bytes % 4 != 0 || ring_idx < ALIQUOT_RING_NONE ||
+        ring_idx > RING_IDX_MAX ||
         (ring_idx != ALIQUOT_RING_NONE && !has_feature(vgpu, VIRTIO_GPU_F_CONTEXT_INIT)))
         return -EINVAL;
     if (bytes > vgpu->heap.size_bytes || bytes > UINT32_MAX)

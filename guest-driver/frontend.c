@@ -23,24 +23,31 @@
 #define FEATURES_WANTED                                                                            \
     (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |   \
      BIT(VHOST_USER_F_PROTOCOL_FEATURES) | BIT(VIRTIO_GPU_F_VIRGL) | BIT(VIRTIO_GPU_F_EDID) |      \
-     BIT(VIRTIO_GPU_F_CONTEXT_INIT))
+     BIT(VIRTIO_GPU_F_CONTEXT_INIT) | BIT(VIRTIO_GPU_F_RESOURCE_BLOB))
 #define FEATURES_NEEDED (BIT(VIRTIO_F_VERSION_1) | BIT(VHOST_USER_F_PROTOCOL_FEATURES))
 #define PROTOCOL_WANTED                                                                            \
     (BIT(VHOST_USER_PROTOCOL_F_MQ) | BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK) |                        \
-     BIT(VHOST_USER_PROTOCOL_F_CONFIG))
+     BIT(VHOST_USER_PROTOCOL_F_CONFIG) | PROTOCOL_SHMEM)
+/* All of it or nothing: together they make the host-visible region. */
+#define PROTOCOL_SHMEM                                                                             \
+    (BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ) | BIT(VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD) |         \
+     BIT(VHOST_USER_PROTOCOL_F_SHMEM))
 #define PROTOCOL_NEEDED (BIT(VHOST_USER_PROTOCOL_F_CONFIG))
 
 /* More capsets than virtio has ids for make no sense. */
 #define CAPSETS_MAX 64
+/* A region that is larger than any address space makes no sense either. */
+#define HOST_VISIBLE_MAX_BYTES (1ull << 46)
 
 void frontend_init(struct frontend *f)
 {
-    *f = (struct frontend){.sock = -1, .memfd = -1, .kick_fd = -1, .call_fd = -1, .err_fd = -1};
+    *f = (struct frontend){
+        .sock = -1, .memfd = -1, .kick_fd = -1, .call_fd = -1, .err_fd = -1, .channel = -1};
 }
 
 void frontend_finish(struct frontend *f)
 {
-    int *fds[] = {&f->sock, &f->memfd, &f->kick_fd, &f->call_fd, &f->err_fd};
+    int *fds[] = {&f->sock, &f->memfd, &f->kick_fd, &f->call_fd, &f->err_fd, &f->channel};
 
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         if (*fds[i] >= 0)
@@ -234,6 +241,39 @@ static int read_config(struct frontend *f, int64_t deadline_ns)
     return 0;
 }
 
+/* Gives the server its end of the channel, and asks for the region that it is for. */
+static int make_channel(struct frontend *f, int64_t deadline_ns)
+{
+    struct vhost_user_shmem_config config;
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return fail(f, -errno, "no socket: %s", strerror(errno));
+    f->channel = pair[0];
+    struct message m = {
+        .request = VHOST_USER_SET_BACKEND_REQ_FD, .fds = &pair[1], .n_fds = 1, .ack = f->reply_ack};
+    int result = tell(f, &m, deadline_ns);
+    close(pair[1]);
+    if (result == 0)
+        result =
+            send_message(f, &(struct message){.request = VHOST_USER_GET_SHMEM_CONFIG}, deadline_ns);
+    if (result == 0)
+        result = read_reply(f, VHOST_USER_GET_SHMEM_CONFIG, &config, sizeof(config), deadline_ns);
+    if (result < 0)
+        return result;
+
+    uint64_t bytes = config.sizes[VIRTIO_GPU_SHM_ID_HOST_VISIBLE];
+    if (bytes % GUEST_HEAP_GRANULE != 0 || bytes > HOST_VISIBLE_MAX_BYTES)
+        return fail(f, -EPROTO, "GET_SHMEM_CONFIG: a region of %llu bytes",
+                    (unsigned long long)bytes);
+    if (bytes == 0) {
+        close(f->channel);
+        f->channel = -1;
+    }
+    f->host_visible_bytes = bytes;
+    return 0;
+}
+
 int frontend_negotiate(struct frontend *f, int64_t deadline_ns)
 {
     uint64_t features = 0, protocol = 0, queues = 0;
@@ -252,6 +292,9 @@ int frontend_negotiate(struct frontend *f, int64_t deadline_ns)
         return fail(f, -EPROTONOSUPPORT, "the server lacks protocol features: it offers 0x%llx",
                     (unsigned long long)protocol);
     protocol &= PROTOCOL_WANTED;
+    if ((protocol & PROTOCOL_SHMEM) != PROTOCOL_SHMEM ||
+        !(features & BIT(VIRTIO_GPU_F_RESOURCE_BLOB)))
+        protocol &= ~PROTOCOL_SHMEM;
     result = tell_u64(f, VHOST_USER_SET_PROTOCOL_FEATURES, protocol, deadline_ns);
     if (result < 0)
         return result;
@@ -268,6 +311,8 @@ int frontend_negotiate(struct frontend *f, int64_t deadline_ns)
     result = tell(f, &(struct message){.request = VHOST_USER_SET_OWNER}, deadline_ns);
     if (result == 0)
         result = read_config(f, deadline_ns);
+    if (result == 0 && (protocol & PROTOCOL_SHMEM))
+        result = make_channel(f, deadline_ns);
     features &= FEATURES_WANTED;
     if (result == 0)
         result = tell_u64(f, VHOST_USER_SET_FEATURES, features, deadline_ns);

@@ -29,6 +29,9 @@ struct frontend {
     int kick_fd; /* owned: control queue, to the device */
     int call_fd; /* owned: control queue, from the device */
     int err_fd;  /* owned: the device found a ring broken */
+    int channel; /* owned: what the server has to say of the host-visible region; does not block;
+                    -1 = there is no such region */
+    uint64_t host_visible_bytes;
     uint64_t memory_bytes;
     bool reply_ack;    /* messages can ask for an ack */
     uint64_t features; /* negotiated, without the vhost-user bit */

@@ -19,6 +19,7 @@ void resource_unref(struct aliquot_resource *resource)
     /* Memory that the device may still write to is not given to anybody else, ever. */
     if (!resource->device_has)
         vgpu_free(resource->vgpu, resource->block);
+    blob_release(resource);
     free(resource);
 }
 
@@ -50,8 +51,8 @@ static void destroyed(struct aliquot_vgpu *vgpu, struct ring_command *cmd)
         cmd->resource->device_has = false;
 }
 
-static int send_creation(struct aliquot_resource *resource, struct ring_command *cmd,
-                         uint32_t request_bytes)
+int resource_send_creation(struct aliquot_resource *resource, struct ring_command *cmd,
+                           uint32_t request_bytes)
 {
     cmd->resource = resource_ref(resource);
     cmd->on_done = created;
@@ -83,7 +84,7 @@ static int send_create_3d(struct aliquot_resource *resource,
     request->last_level = args->last_level;
     request->nr_samples = args->nr_samples;
     request->flags = args->flags;
-    return send_creation(resource, cmd, sizeof(*request));
+    return resource_send_creation(resource, cmd, sizeof(*request));
 }
 
 static int send_create_2d(struct aliquot_resource *resource,
@@ -100,7 +101,7 @@ static int send_create_2d(struct aliquot_resource *resource,
     request->format = args->format;
     request->width = args->width;
     request->height = args->height;
-    return send_creation(resource, cmd, sizeof(*request));
+    return resource_send_creation(resource, cmd, sizeof(*request));
 }
 
 static int send_attach(struct aliquot_resource *resource)
@@ -120,7 +121,7 @@ static int send_attach(struct aliquot_resource *resource)
     request->head.nr_entries = 1;
     request->entry.addr = vgpu_gpa(vgpu, resource->block);
     request->entry.length = (uint32_t)resource->block->size;
-    result = send_creation(resource, cmd, sizeof(*request));
+    result = resource_send_creation(resource, cmd, sizeof(*request));
     if (result == 0)
         resource->device_has = true;
     return result;
@@ -141,14 +142,9 @@ static int send_unref(struct aliquot_resource *resource)
     return ring_send(resource->vgpu, cmd, sizeof(*request));
 }
 
-/* Under the lock. */
-static int create_resource(struct aliquot_vgpu *vgpu, bool is_2d,
-                           const struct aliquot_resource_args *args, struct aliquot_resource **ret)
+int resource_alloc(struct aliquot_vgpu *vgpu, uint64_t backing_bytes, struct aliquot_resource **ret)
 {
-    if (!is_2d && !(vgpu->front.features & (1ull << VIRTIO_GPU_F_VIRGL)))
-        return -EOPNOTSUPP;
-    if (args->backing_bytes > UINT32_MAX - GUEST_HEAP_GRANULE ||
-        args->backing_bytes > vgpu->heap.size_bytes)
+    if (backing_bytes > UINT32_MAX - GUEST_HEAP_GRANULE || backing_bytes > vgpu->heap.size_bytes)
         return -EINVAL;
     if (vgpu->next_resource_id == 0)
         return -ENOSPC;
@@ -157,16 +153,41 @@ static int create_resource(struct aliquot_vgpu *vgpu, bool is_2d,
         return -ENOMEM;
     resource->vgpu = vgpu;
     resource->refs = 1;
-    resource->is_2d = is_2d;
-
+    resource->host_fd = -1;
     int result = 0;
-    if (args->backing_bytes)
-        result = vgpu_alloc(vgpu, args->backing_bytes, &resource->block);
+    if (backing_bytes)
+        result = vgpu_alloc(vgpu, backing_bytes, &resource->block);
     if (result < 0) {
         resource_unref(resource);
         return result;
     }
     resource->id = vgpu->next_resource_id++;
+    *ret = resource;
+    return 0;
+}
+
+void resource_publish(struct aliquot_resource *resource)
+{
+    struct aliquot_vgpu *vgpu = resource->vgpu;
+
+    resource->next = vgpu->resources;
+    if (resource->next)
+        resource->next->prev = resource;
+    vgpu->resources = resource;
+}
+
+/* Under the lock. */
+static int create_resource(struct aliquot_vgpu *vgpu, bool is_2d,
+                           const struct aliquot_resource_args *args, struct aliquot_resource **ret)
+{
+    struct aliquot_resource *resource;
+
+    if (!is_2d && !(vgpu->front.features & (1ull << VIRTIO_GPU_F_VIRGL)))
+        return -EOPNOTSUPP;
+    int result = resource_alloc(vgpu, args->backing_bytes, &resource);
+    if (result < 0)
+        return result;
+    resource->is_2d = is_2d;
     result = is_2d ? send_create_2d(resource, args) : send_create_3d(resource, args);
     if (result == 0 && resource->block) {
         result = send_attach(resource);
@@ -177,10 +198,7 @@ static int create_resource(struct aliquot_vgpu *vgpu, bool is_2d,
         resource_unref(resource);
         return result;
     }
-    resource->next = vgpu->resources;
-    if (resource->next)
-        resource->next->prev = resource;
-    vgpu->resources = resource;
+    resource_publish(resource);
     *ret = resource;
     return 0;
 }
@@ -243,6 +261,8 @@ void aliquot_resource_destroy(struct aliquot_resource *resource)
     if (!resource || vgpu_lock_lost(resource->vgpu) < 0)
         return;
     struct aliquot_vgpu *vgpu = resource->vgpu;
+    if (!vgpu->lost)
+        blob_hide(resource);
     if (!vgpu->lost)
         send_unref(resource);
     unlink_resource(resource);

@@ -159,12 +159,12 @@ bool ring_reap(struct aliquot_vgpu *vgpu)
 {
     void *token;
     uint32_t bytes;
-    int result;
+    int result = 0;
     bool any = false;
 
     if (vgpu->lost)
         return false;
-    while ((result = vring_drv_get_used(&vgpu->control, &token, &bytes)) == 1) {
+    while (!vgpu->lost && (result = vring_drv_get_used(&vgpu->control, &token, &bytes)) == 1) {
         any = true;
         if (!take_answer(vgpu, token, bytes)) {
             vgpu_lose(vgpu, -EPROTO, "the server gave a malformed answer");
@@ -199,30 +199,33 @@ void ring_wake(struct aliquot_vgpu *vgpu)
 struct verdict {
     int error; /* 0: the server is fine */
     const char *text;
+    bool has_message; /* on the channel of the host-visible region */
 };
 
 /* What woke the leader, besides a notification. Without the lock. */
 static struct verdict check_server(const struct frontend *front, const struct epoll_event *events,
                                    int count)
 {
+    struct verdict verdict = {0};
     char byte;
 
     for (int i = 0; i < count; i++) {
         if (events[i].data.fd == front->err_fd)
-            return (struct verdict){-EPROTO, "the server calls the ring broken"};
+            return (struct verdict){-EPROTO, "the server calls the ring broken", false};
         if (events[i].data.fd == front->sock) {
             if (recv(front->sock, &byte, 1, MSG_DONTWAIT) > 0)
-                return (struct verdict){-EPROTO, "the server spoke out of turn"};
-            return (struct verdict){-ECONNRESET, "the server closed the connection"};
+                return (struct verdict){-EPROTO, "the server spoke out of turn", false};
+            return (struct verdict){-ECONNRESET, "the server closed the connection", false};
         }
+        verdict.has_message |= events[i].data.fd != front->call_fd;
     }
-    return (struct verdict){0};
+    return verdict;
 }
 
 /* Sleeps on the notification on behalf of all. */
 static void lead(struct aliquot_vgpu *vgpu, int64_t now_ns, int64_t deadline_ns)
 {
-    struct epoll_event events[3];
+    struct epoll_event events[4];
     int timeout_ms = -1;
 
     if (vring_drv_enable_notify(&vgpu->control, true))
@@ -233,12 +236,14 @@ static void lead(struct aliquot_vgpu *vgpu, int64_t now_ns, int64_t deadline_ns)
     }
     vgpu->leading = true;
     pthread_mutex_unlock(&vgpu->lock);
-    int count = epoll_wait(vgpu->epoll_fd, events, 3, timeout_ms);
+    int count = epoll_wait(vgpu->epoll_fd, events, 4, timeout_ms);
     struct verdict verdict = check_server(&vgpu->front, events, count);
     pthread_mutex_lock(&vgpu->lock);
     vgpu->leading = false;
     vring_drv_enable_notify(&vgpu->control, false);
     ring_reap(vgpu); /* what was done before the end counts as done */
+    if (verdict.has_message)
+        host_visible_serve(vgpu, SERVE_MESSAGES);
     if (verdict.error)
         vgpu_lose(vgpu, verdict.error, verdict.text);
 }

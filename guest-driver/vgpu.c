@@ -82,6 +82,8 @@ void vgpu_lose(struct aliquot_vgpu *vgpu, int error, const char *text)
     vgpu_error(vgpu, "vGPU lost: %s", text);
     /* A server that is still there shall notice; a thread that sleeps on the socket wakes up. */
     shutdown(vgpu->front.sock, SHUT_RDWR);
+    if (vgpu->visible.sock >= 0)
+        shutdown(vgpu->visible.sock, SHUT_RDWR);
     ring_fail_all(vgpu, error);
     ring_wake(vgpu);
 }
@@ -180,12 +182,16 @@ static int watch(struct aliquot_vgpu *vgpu)
     struct epoll_event call = {.events = EPOLLIN | EPOLLET, .data.fd = vgpu->front.call_fd};
     struct epoll_event err = {.events = EPOLLIN, .data.fd = vgpu->front.err_fd};
     struct epoll_event sock = {.events = EPOLLIN | EPOLLRDHUP, .data.fd = vgpu->front.sock};
+    struct epoll_event channel = {.events = EPOLLIN, .data.fd = vgpu->visible.sock};
 
     vgpu->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (vgpu->epoll_fd < 0 ||
         epoll_ctl(vgpu->epoll_fd, EPOLL_CTL_ADD, vgpu->front.call_fd, &call) < 0 ||
         epoll_ctl(vgpu->epoll_fd, EPOLL_CTL_ADD, vgpu->front.err_fd, &err) < 0 ||
         epoll_ctl(vgpu->epoll_fd, EPOLL_CTL_ADD, vgpu->front.sock, &sock) < 0)
+        return -errno;
+    if (vgpu->visible.sock >= 0 &&
+        epoll_ctl(vgpu->epoll_fd, EPOLL_CTL_ADD, vgpu->visible.sock, &channel) < 0)
         return -errno;
     return 0;
 }
@@ -206,6 +212,7 @@ static int make_guard(struct aliquot_vgpu *vgpu)
 static void vgpu_release(struct aliquot_vgpu *vgpu)
 {
     frontend_finish(&vgpu->front);
+    host_visible_finish(&vgpu->visible);
     if (vgpu->epoll_fd >= 0)
         close(vgpu->epoll_fd);
     vgpu->epoll_fd = -1;
@@ -267,6 +274,12 @@ static int vgpu_start(struct aliquot_vgpu *vgpu, const struct aliquot_open_args 
         result = map_memory(vgpu, rings);
     if (result == 0)
         result = frontend_start(&vgpu->front, rings, deadline_ns);
+    if (result == 0 && vgpu->front.channel >= 0) {
+        result =
+            host_visible_start(&vgpu->visible, vgpu->front.channel, vgpu->front.host_visible_bytes);
+        if (result == 0)
+            vgpu->front.channel = -1;
+    }
     if (result == 0)
         result = watch(vgpu);
     return result;
@@ -289,6 +302,7 @@ int aliquot_open(const struct aliquot_open_args *args, struct aliquot_vgpu **ret
     vgpu->timeout_ms = args->timeout_ms ? args->timeout_ms : ALIQUOT_TIMEOUT_DEFAULT_MS;
     vgpu->next_context_id = vgpu->next_resource_id = 1;
     frontend_init(&vgpu->front);
+    host_visible_init(&vgpu->visible);
     pthread_mutex_init(&vgpu->lock, NULL);
     pthread_cond_init(&vgpu->no_waiters, NULL);
     for (unsigned i = SLOT_COUNT; i-- > 0;) {
@@ -335,6 +349,7 @@ void aliquot_close(struct aliquot_vgpu *vgpu)
     while (vgpu->resources) {
         struct aliquot_resource *resource = vgpu->resources;
         vgpu->resources = resource->next;
+        blob_release(resource);
         free(resource);
     }
     vgpu_release(vgpu);
@@ -358,6 +373,8 @@ int aliquot_get_info(struct aliquot_vgpu *vgpu, struct aliquot_info *ret)
         .memory_free_bytes = vgpu->heap.free_bytes,
         .errors = vgpu->errors,
         .in_flight = vgpu->in_flight,
+        .host_visible_bytes = vgpu->visible.heap.size_bytes,
+        .host_visible_free_bytes = vgpu->visible.heap.free_bytes,
     };
     vgpu_unlock(vgpu);
     return 0;

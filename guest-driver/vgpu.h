@@ -5,6 +5,7 @@
  *   vgpu.c      life, loss, errors      ring.c   commands on the control queue, and waiting
  *   fence.c     fences and the thread behind their descriptors   query.c  capsets and sync
  *   context.c   contexts, submission    resource.c  resources, transfers
+ *   blob.c      blobs and their mapping host_visible.c  what the server shows of them
  *
  * One mutex guards everything. Who waits for the device leads: it drops the mutex, sleeps on the
  * notification, takes all that has come back off the ring and wakes those whose wish is fulfilled;
@@ -19,6 +20,7 @@
 
 #include "guest-driver/frontend.h"
 #include "guest-driver/guest_heap.h"
+#include "guest-driver/host_visible.h"
 #include "guest-driver/include/aliquot-guest.h"
 #include "protocol/virtio_gpu.h"
 #include "protocol/vring.h"
@@ -38,6 +40,11 @@
 #define SLOT_BYTES 4096u
 #define SLOT_RESPONSE_BYTES 512u
 #define SLOT_REQUEST_BYTES (SLOT_BYTES - SLOT_RESPONSE_BYTES)
+
+/* Messages about shared memory that are handled before the thread that waits looks at its own wish
+ * again; and before an answer that must come after such a message: more can't be on their way. */
+#define SERVE_MESSAGES 16
+#define SERVE_ALL_MESSAGES (2 * SLOT_COUNT)
 
 #define ERROR_TEXT_BYTES 256
 
@@ -90,6 +97,7 @@ struct aliquot_vgpu {
     pthread_mutex_t lock; /* guards all below, and the shared rings and slots */
     struct vring_drv control, cursor;
     struct guest_heap heap;
+    struct host_visible visible;
     struct ring_command commands[SLOT_COUNT];
     struct ring_command *free_commands;
     unsigned in_flight;
@@ -129,6 +137,17 @@ struct aliquot_resource {
     unsigned creating;         /* commands of the creation in flight */
     bool device_has;           /* the device may know the backing */
     struct guest_block *block; /* owned, or NULL; kept for ever if the device did not let go */
+    /* Of blobs: */
+    uint64_t blob_bytes; /* 0 = a classic resource */
+    uint32_t blob_mem, blob_flags;
+    struct guest_block *place; /* owned: where it is in the host-visible region, or will be, or is
+                                  until the device has answered; NULL = nowhere */
+    unsigned placing;          /* MAP and UNMAP commands in flight */
+    bool mapping;              /* a thread sees to the descriptor; others wait for it */
+    bool shown;                /* the device has it there */
+    int host_fd;               /* owned: what the server showed; -1 once it was mapped */
+    uint64_t host_fd_offset;
+    void *host_memory;                    /* owned mapping of all of it, or NULL */
     struct aliquot_resource *prev, *next; /* in vgpu->resources, until destroyed */
 };
 
@@ -207,8 +226,20 @@ void fence_complete(struct aliquot_fence *fence, int error);
 /* Without the lock, on closing: the thread has ended after it. */
 void fence_reaper_join(struct aliquot_vgpu *vgpu);
 
-/* ---- resource.c, context.c --------------------------------------------------------------------
- */
+/* ---- resource.c, blob.c ---------------------------------------------------------------------- */
+
+/* A resource that the user holds, with a number of its own: 0 or an error. The caller sends the
+ * commands that make it, and calls resource_publish(), or resource_unref() if that fails. */
+int resource_alloc(struct aliquot_vgpu *vgpu, uint64_t backing_bytes,
+                   struct aliquot_resource **ret);
+/* Sends a command of the creation, whose failure is the resource's. */
+int resource_send_creation(struct aliquot_resource *resource, struct ring_command *cmd,
+                           uint32_t request_bytes);
+void resource_publish(struct aliquot_resource *resource);
+/* The device is to forget the mapping, if there is one; waits if the server needs us for it. */
+void blob_hide(struct aliquot_resource *resource);
+/* Frees what is ours of a mapping; the device has no part in it. */
+void blob_release(struct aliquot_resource *resource);
 
 void resource_unref(struct aliquot_resource *resource); /* under the lock */
 struct aliquot_resource *resource_ref(struct aliquot_resource *resource);

@@ -6,7 +6,8 @@
  * a stand-alone aliquot-renderer's) as a vhost-user front-end, with a memfd of its own in the part
  * of guest memory, and offers what a kernel driver offers to Mesa: capsets, contexts, resources
  * with backing in shared memory, transfers, command submission and fences. It neither knows nor
- * produces virgl or Venus commands; that is the caller's job.
+ * produces virgl or Venus commands; that is the caller's job. Memory of the host (Vulkan's, the
+ * rings of Venus) is mapped as blob resources.
  *
  * Rules for all calls
  *
@@ -98,10 +99,13 @@ struct aliquot_info {
     uint64_t features; /* negotiated virtio feature bits, as masks: bit VIRTIO_GPU_F_VIRGL, … */
     uint32_t num_scanouts;
     uint32_t num_capsets;
-    uint64_t memory_bytes;      /* of shared memory for backing and large submits */
-    uint64_t memory_free_bytes; /* of it now */
-    uint64_t errors;            /* commands that failed with nobody waiting */
-    uint64_t in_flight;         /* commands that the device has not answered */
+    uint64_t memory_bytes;            /* of shared memory for backing and large submits */
+    uint64_t memory_free_bytes;       /* of it now */
+    uint64_t errors;                  /* commands that failed with nobody waiting */
+    uint64_t in_flight;               /* commands that the device has not answered */
+    uint64_t host_visible_bytes;      /* of the region in which blobs of the host can be mapped at
+                                         once; 0 = none can */
+    uint64_t host_visible_free_bytes; /* of it now */
 };
 ALIQUOT_EXPORT int aliquot_get_info(struct aliquot_vgpu *vgpu, struct aliquot_info *ret);
 
@@ -194,10 +198,65 @@ ALIQUOT_EXPORT int aliquot_resource_wait(struct aliquot_resource *resource);
  * do not touch it any more. Commands sent before still see the resource. NULL is fine. */
 ALIQUOT_EXPORT void aliquot_resource_destroy(struct aliquot_resource *resource);
 
+/* Where the memory of a blob is; virtio-gpu's numbers. */
+enum aliquot_blob_mem {
+    ALIQUOT_BLOB_GUEST = 1,        /* shared memory, as the backing of other resources */
+    ALIQUOT_BLOB_HOST3D = 2,       /* the host's: what blob_id names in the context */
+    ALIQUOT_BLOB_HOST3D_GUEST = 3, /* both */
+};
+
+#define ALIQUOT_BLOB_MAPPABLE 1u
+#define ALIQUOT_BLOB_SHAREABLE 2u
+#define ALIQUOT_BLOB_CROSS_DEVICE 4u
+
+struct aliquot_blob_args {
+    uint32_t mem;   /* enum aliquot_blob_mem */
+    uint32_t flags; /* ALIQUOT_BLOB_…, as RESOURCE_CREATE_BLOB has them */
+    uint64_t blob_id;
+    uint64_t bytes;    /* whole pages of 4096 */
+    uint64_t reserved; /* must be 0 */
+};
+
+/*
+ * Makes a blob resource. context is the one in which blob_id has a meaning; for ALIQUOT_BLOB_GUEST
+ * it may be NULL, and blob_id is 0. Does not wait for the device: see aliquot_resource_wait().
+ *   -EOPNOTSUPP the vGPU has no blobs, or no 3D
+ *   -EINVAL     unknown mem or flags, bytes 0 or no whole pages, no context
+ *   -ENOMEM     shared memory is used up
+ */
+ALIQUOT_EXPORT int aliquot_resource_create_blob(struct aliquot_vgpu *vgpu,
+                                                struct aliquot_context *context,
+                                                const struct aliquot_blob_args *args,
+                                                struct aliquot_resource **ret);
+
+/*
+ * The memory of a blob, all of it: the very pages that the host has. The first call for a blob of
+ * the host is a round trip or two, during which the server maps it for us. The mapping is the
+ * library's, valid until the resource is destroyed or the vGPU closed. Its contents may change at
+ * any time; if the server takes the memory away, against the rules, accesses fault (SIGBUS).
+ *   -EINVAL     no blob, or not ALIQUOT_BLOB_MAPPABLE; or the device won't map it
+ *   -EOPNOTSUPP the vGPU has no host-visible memory
+ *   -ENOMEM     the region, or what the device lets us have of it, is used up
+ *   the error of the blob's creation, as the device tells it (-ENOENT: there is no such resource)
+ */
+ALIQUOT_EXPORT int aliquot_blob_map(struct aliquot_resource *resource, void **ret,
+                                    size_t *ret_bytes);
+
+/*
+ * Maps a part of a blob of the host (ALIQUOT_BLOB_HOST3D) as mmap(2) does, for callers who want it
+ * at an address of their own, or protected otherwise. *address is the wish on entry (NULL = none)
+ * and the mapping on success; length, prot and flags are mmap's, offset counts from the start of
+ * the blob. The mapping is the caller's to unmap and outlives the resource. Errors as
+ * aliquot_blob_map(), and those of mmap(2).
+ */
+ALIQUOT_EXPORT int aliquot_blob_mmap(struct aliquot_resource *resource, size_t length, int prot,
+                                     int flags, uint64_t offset, void **address);
+
 /* The number that commands name it by. */
 ALIQUOT_EXPORT uint32_t aliquot_resource_id(const struct aliquot_resource *resource);
 /* The backing: valid until the resource is destroyed or the vGPU closed, whether or not the vGPU is
- * lost meanwhile. NULL if it has none. The device may change it at any time. */
+ * lost meanwhile. NULL if it has none (blobs of the host: aliquot_blob_map()). The device may
+ * change it at any time. */
 ALIQUOT_EXPORT void *aliquot_resource_map(struct aliquot_resource *resource, size_t *ret_bytes);
 
 /* ---- transfers and submission --------------------------------------------------------------- */
@@ -237,9 +296,9 @@ ALIQUOT_EXPORT int aliquot_transfer_from_host(struct aliquot_context *context,
  * Submits commands (virgl words, Venus commands). They are copied, so the caller has its buffer
  * back at once. With ret_fence: done when the GPU has finished with them. ring_idx is the timeline
  * of the context on which the fence lies, or ALIQUOT_RING_NONE for the vGPU's common one.
- *   -EINVAL  bytes is 0 or no multiple of 4, ring_idx over 63, or one given where CONTEXT_INIT was
- *            not negotiated
- *   -EMSGSIZE more than the shared memory could ever hold
+ * With bytes 0 it is the fence alone, on everything before it on that timeline.
+ *   -EINVAL  bytes is 0 without ret_fence, or no multiple of 4, ring_idx over 63, or one given
+ * where CONTEXT_INIT was not negotiated -EMSGSIZE more than the shared memory could ever hold
  *   -ENOMEM  no room now, and none came free
  */
 ALIQUOT_EXPORT int aliquot_submit(struct aliquot_context *context, const void *commands,

@@ -39,6 +39,7 @@ struct fake_server {
     bool enabled;
     struct held held[HELD_MAX];
     unsigned n_held;
+    struct fake_shmem shmem;
     _Atomic uint32_t commands;
 };
 
@@ -146,11 +147,24 @@ static bool obey(struct fake_server *s, uint32_t request, union vhost_user_paylo
         return reply_u64(s, request,
                          BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX) |
                              BIT(VHOST_USER_F_PROTOCOL_FEATURES) | BIT(VIRTIO_GPU_F_VIRGL) |
-                             BIT(VIRTIO_GPU_F_CONTEXT_INIT));
+                             BIT(VIRTIO_GPU_F_CONTEXT_INIT) |
+                             (s->options.shmem_bytes ? BIT(VIRTIO_GPU_F_RESOURCE_BLOB) : 0));
     case VHOST_USER_GET_PROTOCOL_FEATURES:
         return reply_u64(s, request,
                          BIT(VHOST_USER_PROTOCOL_F_MQ) | BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK) |
-                             BIT(VHOST_USER_PROTOCOL_F_CONFIG));
+                             BIT(VHOST_USER_PROTOCOL_F_CONFIG) |
+                             (s->options.shmem_bytes && !s->options.no_region
+                                  ? BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ) |
+                                        BIT(VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD) |
+                                        BIT(VHOST_USER_PROTOCOL_F_SHMEM)
+                                  : 0));
+    case VHOST_USER_SET_BACKEND_REQ_FD:
+        keep_fd(&s->shmem.channel, fds, n_fds);
+        return true;
+    case VHOST_USER_GET_SHMEM_CONFIG:
+        p->shmem_config = (struct vhost_user_shmem_config){
+            .nregions = 1, .sizes[VIRTIO_GPU_SHM_ID_HOST_VISIBLE] = s->options.shmem_bytes};
+        return reply(s, request, &p->shmem_config, sizeof(p->shmem_config));
     case VHOST_USER_GET_QUEUE_NUM:
         return reply_u64(s, request, 2);
     case VHOST_USER_GET_CONFIG:
@@ -233,6 +247,7 @@ static void answer(struct fake_server *s, struct vring_chain *chain,
         struct virtio_gpu_ctrl_hdr header;
         struct virtio_gpu_resp_capset_info info;
         struct virtio_gpu_resp_display_info display;
+        struct virtio_gpu_resp_map_info map;
         uint8_t capset[sizeof(struct virtio_gpu_ctrl_hdr) + CAPSET_BYTES];
     } response = {.header = {.type = type ? type : VIRTIO_GPU_RESP_OK_NODATA,
                              .flags = request->flags,
@@ -245,6 +260,9 @@ static void answer(struct fake_server *s, struct vring_chain *chain,
         response.info.capset_max_version = 1;
         response.info.capset_max_size = CAPSET_BYTES;
         bytes = sizeof(response.info);
+    } else if (type == 0 && request->type == VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB) {
+        response.header.type = VIRTIO_GPU_RESP_OK_MAP_INFO;
+        bytes = sizeof(response.map);
     } else if (type == 0 && request->type == VIRTIO_GPU_CMD_GET_DISPLAY_INFO) {
         response.header.type = VIRTIO_GPU_RESP_OK_DISPLAY_INFO;
         bytes = sizeof(response.display);
@@ -268,6 +286,11 @@ static bool command(struct fake_server *s, struct vring_chain *chain)
     uint16_t head = chain->head;
 
     iov_read_at(chain->iov, chain->n_out, 0, &request, sizeof(request));
+    uint32_t refusal = fake_shmem_command(&s->shmem, s->options.shmem_fault, chain);
+    if (refusal) {
+        answer(s, chain, &request, refusal);
+        return true;
+    }
     switch (faulty ? s->options.ring_fault : RING_FINE) {
     case RING_FINE:
         answer(s, chain, &request, 0);
@@ -389,7 +412,7 @@ struct fake_server *fake_server_start(const struct fake_options *options, int *r
         abort();
     s->options = *options;
     s->sock = pair[0];
-    s->kick_fd = s->call_fd = s->err_fd = -1;
+    s->kick_fd = s->call_fd = s->err_fd = s->shmem.channel = -1;
     s->stop_fd = eventfd(0, EFD_CLOEXEC);
     s->release_fd = eventfd(0, EFD_CLOEXEC);
     pthread_create(&s->thread, NULL, serve, s);
@@ -409,7 +432,8 @@ void fake_server_kill(struct fake_server *s)
 
 uint32_t fake_server_stop(struct fake_server *s)
 {
-    int *fds[] = {&s->sock, &s->stop_fd, &s->release_fd, &s->kick_fd, &s->call_fd, &s->err_fd};
+    int *fds[] = {&s->sock,    &s->stop_fd, &s->release_fd,   &s->kick_fd,
+                  &s->call_fd, &s->err_fd,  &s->shmem.channel};
     uint32_t commands;
 
     fake_server_kill(s);

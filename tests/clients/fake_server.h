@@ -7,6 +7,8 @@
 #ifndef ALIQUOT_TESTS_FAKE_SERVER_H
 #define ALIQUOT_TESTS_FAKE_SERVER_H
 
+#include "tests/clients/fake_shmem.h"
+
 #include <stdint.h>
 
 /* In the answer to a message of the start-up conversation. */
@@ -47,6 +49,9 @@ struct fake_options {
     enum fake_ring_fault ring_fault;
     uint32_t after; /* commands that are answered well before the ring's fault begins */
     uint64_t value;
+    uint64_t shmem_bytes; /* 0 = no blobs; else of the host-visible region */
+    bool no_region;       /* has blobs all the same */
+    enum fake_shmem_fault shmem_fault;
 };
 
 struct fake_server;
