@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -320,6 +321,54 @@ static int stop(void **state)
     return 0;
 }
 
+/* The region in which blobs are mapped is given out and taken back, whatever the order. */
+static void test_blobs(void **state)
+{
+    int before = count_fds();
+    struct aliquot_vgpu *vgpu = open_vgpu(path_of(state), -1, PATIENT_MS);
+    struct aliquot_context *context = make_context(vgpu);
+    struct aliquot_blob_args args = {.mem = ALIQUOT_BLOB_HOST3D,
+                                     .flags = ALIQUOT_BLOB_MAPPABLE,
+                                     .blob_id = 1,
+                                     .bytes = 64 << 10};
+    struct aliquot_resource *first = NULL, *same = NULL, *blobs[ROUNDS];
+    struct aliquot_info info;
+    void *memory = NULL, *own = NULL;
+
+    assert_int_equal(aliquot_get_info(vgpu, &info), 0);
+    assert_true(info.features & 1ull << VIRTIO_GPU_F_RESOURCE_BLOB);
+    assert_true(info.host_visible_bytes > 0);
+    assert_int_equal(aliquot_resource_create_blob(vgpu, context, &args, &first), 0);
+    assert_int_equal(aliquot_blob_map(first, &memory, NULL), 0);
+    memset(memory, 7, args.bytes);
+    assert_int_equal(aliquot_blob_mmap(first, args.bytes, PROT_READ, MAP_SHARED, 0, &own), 0);
+    assert_memory_equal(memory, own, args.bytes);
+    munmap(own, args.bytes);
+
+    /* What the device refuses. */
+    assert_int_equal(aliquot_resource_create_blob(vgpu, context, &args, &same), 0);
+    assert_int_equal(aliquot_resource_wait(same), -EINVAL);
+    assert_int_equal(aliquot_blob_map(same, &own, NULL), -ENOENT);
+    aliquot_resource_destroy(same);
+    aliquot_resource_destroy(first);
+
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        args.blob_id = i + 2;
+        assert_int_equal(aliquot_resource_create_blob(vgpu, context, &args, &blobs[i]), 0);
+        assert_int_equal(aliquot_blob_map(blobs[i], &memory, NULL), 0);
+        memset(memory, (int)i, args.bytes);
+    }
+    for (unsigned i = 0; i < ROUNDS; i += 2)
+        aliquot_resource_destroy(blobs[i]);
+    for (unsigned i = 1; i < ROUNDS; i += 2)
+        aliquot_resource_destroy(blobs[i]);
+    assert_int_equal(aliquot_sync(vgpu), 0);
+    assert_int_equal(aliquot_get_info(vgpu, &info), 0);
+    assert_int_equal(info.host_visible_free_bytes, info.host_visible_bytes);
+    aliquot_close(vgpu);
+    assert_int_equal(count_fds(), before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -327,6 +376,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_one_of_each, start, stop),
         cmocka_unit_test_setup_teardown(test_refusals, start, stop),
         cmocka_unit_test_setup_teardown(test_many_resources, start, stop),
+        cmocka_unit_test_setup_teardown(test_blobs, start, stop),
         cmocka_unit_test_setup_teardown(test_threads_on_one_vgpu, start, stop),
         cmocka_unit_test_setup_teardown(test_two_vgpus, start, stop),
         cmocka_unit_test_setup_teardown(test_stalled_renderer, start, stop),
