@@ -11,24 +11,44 @@
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-int bo_create(struct device *device, const struct aliquot_resource_args *args, struct bo **ret)
+/* Takes over the resource, if result says that it was made. */
+static int wrap(struct device *device, int result, struct aliquot_resource *resource,
+                const struct bo *like, struct bo **ret)
 {
-    struct bo *bo = calloc(1, sizeof(*bo));
-
-    if (!bo)
-        return -ENOMEM;
-    int result = aliquot_resource_create_3d(device->vgpu, args, &bo->resource);
-    if (result < 0) {
-        free(bo);
+    if (result < 0)
         return device_result(device, result);
+    struct bo *bo = malloc(sizeof(*bo));
+    if (!bo) {
+        aliquot_resource_destroy(resource);
+        return -ENOMEM;
     }
-    size_t bytes = 0;
-    aliquot_resource_map(bo->resource, &bytes);
+    *bo = *like;
     bo->refs = 1;
     bo->device = device;
-    bo->size_bytes = bytes;
+    bo->resource = resource;
     *ret = bo;
     return 0;
+}
+
+int bo_create(struct device *device, const struct aliquot_resource_args *args, struct bo **ret)
+{
+    struct aliquot_resource *resource = NULL;
+    size_t bytes = 0;
+    int result = aliquot_resource_create_3d(device->vgpu, args, &resource);
+
+    if (result == 0)
+        aliquot_resource_map(resource, &bytes);
+    return wrap(device, result, resource, &(struct bo){.size_bytes = bytes}, ret);
+}
+
+int bo_create_blob(struct device *device, struct aliquot_context *context,
+                   const struct aliquot_blob_args *args, struct bo **ret)
+{
+    const struct bo like = {.size_bytes = args->bytes, .blob_mem = args->mem};
+    struct aliquot_resource *resource = NULL;
+    int result = aliquot_resource_create_blob(device->vgpu, context, args, &resource);
+
+    return wrap(device, result, resource, &like, ret);
 }
 
 struct bo *bo_ref(struct bo *bo)
@@ -68,22 +88,27 @@ static void *reserve(void *addr, size_t length)
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
 }
 
-void *bo_map(struct bo *bo, void *addr, size_t length, int prot, int flags, uint64_t offset)
+static void *map_host(struct bo *bo, void *addr, size_t length, int prot, int flags,
+                      uint64_t offset)
 {
-    int type = flags & MAP_TYPE;
-    bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
+    int result = device_result(bo->device,
+                               aliquot_blob_mmap(bo->resource, length, prot, flags, offset, &addr));
 
-    length = (length + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-    if ((type != MAP_SHARED && type != MAP_SHARED_VALIDATE) || length == 0 ||
-        offset % PAGE_BYTES != 0 || offset > bo->size_bytes || length > bo->size_bytes - offset ||
-        device_is_foreign(bo->device)) {
-        errno = EINVAL;
-        return MAP_FAILED;
-    }
+    if (result == 0)
+        return addr;
+    errno = -result;
+    return MAP_FAILED;
+}
+
+/* An old length of 0 makes a second mapping of the same shared pages (mremap(2)). */
+static void *map_backing(struct bo *bo, void *addr, size_t length, int prot, int flags,
+                         uint64_t offset)
+{
+    bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
+    uint8_t *backing = aliquot_resource_map(bo->resource, NULL);
+
     if ((flags & MAP_FIXED_NOREPLACE) && reserve(addr, length) == MAP_FAILED)
         return MAP_FAILED;
-    /* An old length of 0 makes a second mapping of the same shared pages (mremap(2)). */
-    uint8_t *backing = aliquot_resource_map(bo->resource, NULL);
     void *mapped =
         mremap(backing + offset, 0, length, MREMAP_MAYMOVE | (fixed ? MREMAP_FIXED : 0), addr);
     if (mapped == MAP_FAILED)
@@ -93,6 +118,21 @@ void *bo_map(struct bo *bo, void *addr, size_t length, int prot, int flags, uint
     if (flags & MAP_POPULATE)
         madvise(mapped, length, prot & PROT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
     return mapped;
+}
+
+void *bo_map(struct bo *bo, void *addr, size_t length, int prot, int flags, uint64_t offset)
+{
+    int type = flags & MAP_TYPE;
+
+    length = (length + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    if ((type != MAP_SHARED && type != MAP_SHARED_VALIDATE) || length == 0 ||
+        offset % PAGE_BYTES != 0 || offset > bo->size_bytes || length > bo->size_bytes - offset ||
+        device_is_foreign(bo->device)) {
+        errno = EINVAL;
+        return MAP_FAILED;
+    }
+    return bo_has_backing(bo) ? map_backing(bo, addr, length, prot, flags, offset)
+                              : map_host(bo, addr, length, prot, flags, offset);
 }
 
 /* ---- PRIME ---------------------------------------------------------------------------------- */

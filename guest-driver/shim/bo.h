@@ -3,7 +3,7 @@
  * A buffer object: a resource of the vGPU with its backing and the fences of the work on it.
  * Handles of opened render nodes and PRIME descriptors refer to it. Its backing lies in the memory
  * that is shared with the device; a program's mapping of it is one more mapping of those very
- * pages.
+ * pages. Memory of the host (a blob) is mapped where the program wants it, and nowhere else.
  *
  * Unlike the kernel's, the pages are used again when the object is gone, even if a mapping of them
  * has been left behind.
@@ -21,7 +21,8 @@ struct bo {
     unsigned refs; /* under the state lock */
     struct device *device;
     struct aliquot_resource *resource; /* owned */
-    uint64_t size_bytes;               /* of the backing: whole pages */
+    uint64_t size_bytes;               /* of the backing, or the blob: whole pages */
+    uint32_t blob_mem;                 /* enum aliquot_blob_mem; 0 = no blob */
     struct fence_set fences;           /* under the state lock */
 };
 
@@ -31,12 +32,20 @@ struct prime {
     struct bo *bo; /* owned reference */
 };
 
-/* Does not wait for the device. */
+/* Neither waits for the device. */
 int bo_create(struct device *device, const struct aliquot_resource_args *args, struct bo **ret);
+int bo_create_blob(struct device *device, struct aliquot_context *context,
+                   const struct aliquot_blob_args *args, struct bo **ret);
 /* Under the state lock; the caller has a reference already, or the lock keeps one in place. */
 struct bo *bo_ref(struct bo *bo);
 /* Without the lock. */
 void bo_unref(struct bo *bo);
+/* Has memory of the guest, which transfers go through. */
+static inline bool bo_has_backing(const struct bo *bo)
+{
+    return bo->blob_mem != ALIQUOT_BLOB_HOST3D;
+}
+
 /* Without the lock: nobody else refers to it. */
 bool bo_is_last_ref(struct bo *bo);
 

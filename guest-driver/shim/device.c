@@ -142,6 +142,7 @@ static int connect_device(const char *path, struct device **ret)
         result = aliquot_get_info(device->vgpu, &info);
         if (result == 0) {
             device->features = info.features;
+            device->host_visible_bytes = info.host_visible_bytes;
             result = read_capsets(device, info.num_capsets);
         }
         if (result < 0) {

@@ -32,6 +32,7 @@ struct device {
     struct aliquot_vgpu *vgpu; /* owned; NULL in a fork of its process */
     uint64_t features;         /* mask of VIRTIO_GPU_F_… */
     uint64_t capset_mask;
+    uint64_t host_visible_bytes;
     struct {
         uint32_t max_version;
         uint32_t max_bytes;

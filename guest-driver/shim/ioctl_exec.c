@@ -207,18 +207,15 @@ static void note_fence(struct exec *e, struct aliquot_fence *fence)
 
 static int submit(struct exec *e)
 {
-    static const uint32_t nothing; /* a no-op to virgl: there are calls for the fence alone */
     const void *commands = (void *)(uintptr_t)e->args->command;
     size_t bytes = e->args->size;
     struct aliquot_fence *fence = NULL;
     bool wants_fence = e->args->num_bo_handles || e->args->num_out_syncobjs || e->out_file;
 
-    if (bytes == 0) {
-        commands = &nothing;
-        bytes = sizeof(nothing);
-    } else if (!commands) {
+    if (bytes == 0 && !wants_fence)
+        return 0; /* there are calls for the fence alone, but not for nothing */
+    if (bytes > 0 && !commands)
         return -EFAULT;
-    }
     pthread_mutex_lock(&e->file->device->submit_lock);
     int result =
         aliquot_submit(e->context, commands, bytes, e->ring_idx, wants_fence ? &fence : NULL);

@@ -12,7 +12,10 @@
 #define WAIT_NS 15000000000ll
 
 /* Timelines that a context can have. */
-#define RINGS_MAX 64
+#define RINGS_MAX VIRTIO_GPU_RINGS_MAX
+
+/* CROSS_DEVICE needs UUIDs, and other devices. */
+#define BLOB_FLAGS (VIRTGPU_BLOB_FLAG_USE_MAPPABLE | VIRTGPU_BLOB_FLAG_USE_SHAREABLE)
 
 static bool has_3d(const struct drm_file *file)
 {
@@ -34,9 +37,13 @@ int ioctl_getparam(struct drm_file *file, void *arg)
         value = 1;
         break;
     case VIRTGPU_PARAM_RESOURCE_BLOB:
+        value = device_has(file->device, VIRTIO_GPU_F_RESOURCE_BLOB);
+        break;
     case VIRTGPU_PARAM_HOST_VISIBLE:
+        value = file->device->host_visible_bytes > 0;
+        break;
     case VIRTGPU_PARAM_CROSS_DEVICE:
-        value = 0;
+        value = 0; /* there are no other devices */
         break;
     case VIRTGPU_PARAM_CONTEXT_INIT:
     case VIRTGPU_PARAM_EXPLICIT_DEBUG_NAME:
@@ -114,7 +121,7 @@ int ioctl_context_init(struct drm_file *file, void *arg)
             args.num_rings = (uint32_t)value;
             break;
         case VIRTGPU_CONTEXT_PARAM_POLL_RINGS_MASK:
-            if (value != 0) /* events on the node, which nobody uses without blobs */
+            if (value != 0) /* events on the node, which Mesa's drivers don't use */
                 return -EINVAL;
             break;
         default: {
@@ -166,9 +173,66 @@ int ioctl_resource_create(struct drm_file *file, void *arg)
     return 0;
 }
 
+static int check_blob(const struct drm_file *file,
+                      const struct drm_virtgpu_resource_create_blob *blob)
+{
+    bool on_host = blob->blob_mem != VIRTGPU_BLOB_MEM_GUEST;
+
+    if (!device_has(file->device, VIRTIO_GPU_F_RESOURCE_BLOB) ||
+        blob->blob_mem < VIRTGPU_BLOB_MEM_GUEST || blob->blob_mem > VIRTGPU_BLOB_MEM_HOST3D_GUEST ||
+        (blob->blob_flags & ~(uint32_t)BLOB_FLAGS) || blob->size == 0 ||
+        blob->size % PAGE_BYTES != 0)
+        return -EINVAL;
+    if (on_host)
+        return has_3d(file) && blob->cmd_size % 4 == 0 ? 0 : -EINVAL;
+    return blob->blob_id == 0 && blob->cmd_size == 0 ? 0 : -EINVAL;
+}
+
+/* The commands that make what blob_id names come first. */
+static int submit_first(struct drm_file *file, struct aliquot_context *context, uint64_t commands,
+                        uint32_t bytes)
+{
+    if (bytes == 0)
+        return 0;
+    if (!commands)
+        return -EFAULT;
+    pthread_mutex_lock(&file->device->submit_lock);
+    int result =
+        aliquot_submit(context, (const void *)(uintptr_t)commands, bytes, ALIQUOT_RING_NONE, NULL);
+    pthread_mutex_unlock(&file->device->submit_lock);
+    return device_result(file->device, result);
+}
+
 int ioctl_resource_create_blob(struct drm_file *file, void *arg)
 {
-    return -EINVAL; /* as the kernel says where RESOURCE_BLOB was not negotiated */
+    struct drm_virtgpu_resource_create_blob *create = arg;
+    const struct aliquot_blob_args args = {
+        .mem = create->blob_mem,
+        .flags = create->blob_flags,
+        .blob_id = create->blob_id,
+        .bytes = create->size,
+    };
+    struct aliquot_context *context = NULL;
+    struct bo *bo;
+    uint32_t handle;
+    int result = check_blob(file, create);
+
+    if (result == 0 && has_3d(file))
+        result = drm_file_context(file, &context);
+    if (result == 0)
+        result = submit_first(file, context, create->cmd, create->cmd_size);
+    if (result == 0)
+        result = bo_create_blob(file->device, context, &args, &bo);
+    if (result < 0)
+        return result;
+    result = drm_file_add_bo(file, bo, &handle);
+    if (result < 0) {
+        bo_unref(bo);
+        return result;
+    }
+    create->res_handle = aliquot_resource_id(bo->resource);
+    create->bo_handle = handle;
+    return 0;
 }
 
 int ioctl_resource_info(struct drm_file *file, void *arg)
@@ -180,7 +244,7 @@ int ioctl_resource_info(struct drm_file *file, void *arg)
         return -ENOENT;
     info->res_handle = aliquot_resource_id(bo->resource);
     info->size = (uint32_t)bo->size_bytes;
-    info->blob_mem = 0;
+    info->blob_mem = bo->blob_mem;
     bo_unref(bo);
     return 0;
 }
@@ -234,6 +298,8 @@ static int transfer(struct drm_file *file, const struct drm_virtgpu_3d_transfer_
     const struct aliquot_transfer t = {
         .box = {args->box.x, args->box.y, args->box.z, args->box.w, args->box.h, args->box.d},
         .level = args->level,
+        .stride = args->stride,
+        .layer_stride = args->layer_stride,
         .offset = args->offset,
     };
     struct aliquot_context *context;
@@ -247,7 +313,9 @@ static int transfer(struct drm_file *file, const struct drm_virtgpu_3d_transfer_
     struct bo *bo = drm_file_get_bo(file, args->bo_handle);
     if (!bo)
         return -ENOENT;
-    if (args->stride || args->layer_stride) { /* is for blobs */
+    /* Strides are for blobs that the host has, too; without memory of ours there is no transfer. */
+    bool strides = args->stride || args->layer_stride;
+    if (!bo_has_backing(bo) || (strides && bo->blob_mem != ALIQUOT_BLOB_HOST3D_GUEST)) {
         bo_unref(bo);
         return -EINVAL;
     }

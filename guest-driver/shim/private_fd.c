@@ -6,9 +6,11 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* Where the numbers start: the last eighth of what the process may have, but not so high that the
@@ -65,11 +67,15 @@ int __wrap_socket(int domain, int type, int protocol);
 int __wrap_eventfd(unsigned value, int flags);
 int __wrap_epoll_create1(int flags);
 int __wrap_memfd_create(const char *name, unsigned flags);
+int __wrap_socketpair(int domain, int type, int protocol, int pair[2]);
+ssize_t __wrap_recvmsg(int sock, struct msghdr *msg, int flags);
 
 int __real_socket(int domain, int type, int protocol);
 int __real_eventfd(unsigned value, int flags);
 int __real_epoll_create1(int flags);
 int __real_memfd_create(const char *name, unsigned flags);
+int __real_socketpair(int domain, int type, int protocol, int pair[2]);
+ssize_t __real_recvmsg(int sock, struct msghdr *msg, int flags);
 
 int __wrap_close(int fd)
 {
@@ -117,4 +123,32 @@ int __wrap_epoll_create1(int flags)
 int __wrap_memfd_create(const char *name, unsigned flags)
 {
     return private_fd_take(__real_memfd_create(name, flags));
+}
+
+int __wrap_socketpair(int domain, int type, int protocol, int pair[2])
+{
+    int result = __real_socketpair(domain, type, protocol, pair);
+
+    for (int i = 0; i < 2 && result == 0; i++)
+        pair[i] = private_fd_take(pair[i]);
+    return result;
+}
+
+ssize_t __wrap_recvmsg(int sock, struct msghdr *msg, int flags)
+{
+    ssize_t n = __real_recvmsg(sock, msg, flags);
+
+    if (n < 0)
+        return n;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t at = CMSG_LEN(0); at + sizeof(int) <= c->cmsg_len; at += sizeof(int)) {
+            int fd;
+            memcpy(&fd, (uint8_t *)c + at, sizeof(fd));
+            fd = private_fd_take(fd);
+            memcpy((uint8_t *)c + at, &fd, sizeof(fd));
+        }
+    }
+    return n;
 }

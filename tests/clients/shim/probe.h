@@ -49,6 +49,7 @@ void check_round_trip(int fd);
 void probe_errors(void);
 void probe_buffers(void);
 void probe_prime(void);
+void probe_blobs(void);
 void probe_fences(void);
 void probe_syncobjs(void);
 void probe_descriptors(void);

@@ -62,7 +62,7 @@ void probe_errors(void)
     struct drm_gem_close gem_close = {.handle = NO_HANDLE};
     struct drm_virtgpu_resource_info info = {.bo_handle = NO_HANDLE};
     struct drm_prime_handle prime = {.handle = NO_HANDLE};
-    struct drm_virtgpu_resource_create_blob blob = {.blob_mem = 1, .size = 4096};
+    struct drm_virtgpu_resource_create_blob blob = {.blob_mem = 9, .size = 4096};
     struct drm_virtgpu_execbuffer exec = {.command = (uintptr_t)nop, .size = 4};
     struct drm_get_cap cap = {.capability = DRM_CAP_PRIME};
 
@@ -84,7 +84,6 @@ void probe_errors(void)
     CHECK_FAILS(EINVAL, ioctl(fd, DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime));
     CHECK_FAILS(EINVAL, ioctl(fd, DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_BLOB, &blob));
     CHECK(get_param(fd, VIRTGPU_PARAM_3D_FEATURES) == 1);
-    CHECK(get_param(fd, VIRTGPU_PARAM_RESOURCE_BLOB) == 0);
     CHECK(get_param(fd, VIRTGPU_PARAM_SUPPORTED_CAPSET_IDs) & (1 << 2));
     CHECK_FAILS(EINVAL, ioctl(fd, DRM_IOCTL_VIRTGPU_GETPARAM,
                               &(struct drm_virtgpu_getparam){.param = 999}));

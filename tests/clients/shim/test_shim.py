@@ -84,6 +84,12 @@ def test_probe(vgpu, probe):
     assert result.returncode == 0, result.stderr
 
 
+def test_blobs(tmp_path):
+    with Renderer(tmp_path, backend='null') as renderer:
+        result = run(renderer.socket, PROBE, 'blobs')
+    assert result.returncode == 0, result.stderr
+
+
 def test_fork(vgpu, tmp_path):
     with Renderer(tmp_path, name='second') as second:
         result = run(vgpu.socket, PROBE, 'fork', SECOND_SOCKET=str(second.socket))
