@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Solids made by formula, in GPU buffers: position (attribute 0), normal (1), texture
- * coordinate (2), drawn as indexed triangles.
+ * Solids in GPU buffers: position (attribute 0), normal (1), texture coordinate (2), drawn as
+ * indexed triangles.
  */
 #ifndef ALIQUOT_SAMPLES_GL_MESH_H
 #define ALIQUOT_SAMPLES_GL_MESH_H
 
-#include <epoxy/gl.h>
+#include "samples/mesh.h"
 
-enum gl_mesh_shape {
-    GL_MESH_SPHERE, /* radius 1 */
-    GL_MESH_TORUS,  /* radii 1 and 0.38, in the plane y = 0 */
-    GL_MESH_BOX,    /* from -1 to 1 */
-    GL_MESH_GROUND, /* y = 0, x and z from -1 to 1, looking up */
-    GL_MESH_SHAPES,
-};
+#include <epoxy/gl.h>
 
 struct gl_mesh {
     GLuint vertex_array, vertices, indices;
@@ -22,7 +16,7 @@ struct gl_mesh {
 };
 
 /* Returns 0 or -ENOMEM. The context must be current. */
-int gl_mesh_init(struct gl_mesh *mesh, enum gl_mesh_shape shape);
+int gl_mesh_init(struct gl_mesh *mesh, enum mesh_shape shape);
 void gl_mesh_draw(const struct gl_mesh *mesh);
 void gl_mesh_finish(struct gl_mesh *mesh);
 

@@ -1,27 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The command line that all GL samples share: how many frames, how large, on which EGL platform,
- * and where picture and figures go.
+ * The command line that all GL samples share: what the drawing samples have in common, and on which
+ * EGL platform or display.
  */
 #ifndef ALIQUOT_SAMPLES_GL_OPTIONS_H
 #define ALIQUOT_SAMPLES_GL_OPTIONS_H
 
 #include "samples/gl_platform.h"
+#include "samples/sample_options.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define GL_OPTIONS_FRAMES_MAX 1000000u
-#define GL_OPTIONS_SIDE_MAX 8192u
 #define GL_OPTIONS_HOLD_STDIN (-1.0)
 
 struct gl_options {
+    struct sample_options common; /* without --kms the size is set */
     enum gl_platform_kind platform;
-    const char *device;     /* borrowed from argv; NULL = the first that works */
-    uint32_t width, height; /* pixels; 0 = 640x480, with --kms the display's own mode */
-    uint32_t first_frame;
-    uint32_t frames;
-    const char *png, *json; /* borrowed from argv, NULL = none */
+    const char *device; /* borrowed from argv; NULL = the first that works */
     bool kms;
     uint32_t display; /* index among the connected ones */
     double hold_s;    /* GL_OPTIONS_HOLD_STDIN = until stdin closes */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "samples/gl_sample.h"
 
+#include "samples/frame_times.h"
 #include "samples/gl_kms.h"
 #include "samples/gl_options.h"
 #include "samples/gl_report.h"
@@ -12,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define NS_PER_S 1000000000ull
@@ -22,13 +22,6 @@ struct target {
     GLuint framebuffer, color, depth;
     uint32_t width, height;
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec * NS_PER_S + ts.tv_nsec;
-}
 
 static int complain(int error, const char *what)
 {
@@ -107,15 +100,17 @@ static int draw_frame(const struct gl_sample *sample, const struct target *t, st
     return gl_kms_present(kms);
 }
 
-static int draw_frames(const struct gl_sample *sample, const struct gl_options *options,
-                       const struct target *t, struct gl_kms *kms, uint64_t *times_ns)
+static int draw_frames(const struct gl_sample *sample, const struct sample_options *options,
+                       const struct target *t, struct gl_kms *kms, struct frame_times *times)
 {
-    for (uint32_t i = 0; i < options->frames; i++) {
-        uint64_t start = now_ns();
+    uint64_t begin_ns = frame_now_ns();
+    for (uint32_t i = 0; sample_options_go_on(options, i, frame_now_ns() - begin_ns); i++) {
+        uint64_t start_ns = frame_now_ns();
         int r = draw_frame(sample, t, kms, options->first_frame + i);
         if (r < 0)
             return r;
-        times_ns[i] = now_ns() - start;
+        if (frame_times_add(times, frame_now_ns() - start_ns) < 0)
+            return complain(ENOMEM, "frame times");
         if (eglGetError() != EGL_SUCCESS || glGetError() != GL_NO_ERROR)
             return complain(EIO, "OpenGL reports an error");
     }
@@ -124,9 +119,9 @@ static int draw_frames(const struct gl_sample *sample, const struct gl_options *
 
 static void hold(double seconds)
 {
-    uint64_t end_ns = now_ns() + (seconds < 0 ? 0 : seconds * NS_PER_S);
+    uint64_t end_ns = frame_now_ns() + (seconds < 0 ? 0 : seconds * NS_PER_S);
     for (;;) {
-        uint64_t now = now_ns();
+        uint64_t now = frame_now_ns();
         if (seconds >= 0 && now >= end_ns)
             return;
         int timeout_ms = seconds < 0 ? -1 : (int)((end_ns - now) / 1000000) + 1;
@@ -141,30 +136,31 @@ static void hold(double seconds)
 static int run(const struct gl_sample *sample, const struct gl_options *options,
                const struct gl_platform *platform, struct gl_kms *kms)
 {
-    uint32_t width = kms ? kms->mode.hdisplay : options->width;
-    uint32_t height = kms ? kms->mode.vdisplay : options->height;
+    const struct sample_options *common = &options->common;
+    uint32_t width = kms ? kms->mode.hdisplay : common->width;
+    uint32_t height = kms ? kms->mode.vdisplay : common->height;
     printf("GL_RENDERER: %s\nGL_VERSION: %s\n%ux%u, EGL platform %s\n",
            (const char *)glGetString(GL_RENDERER), (const char *)glGetString(GL_VERSION), width,
            height, gl_platform_kind_name(platform->kind));
     fflush(stdout);
 
     struct target target = {0};
-    uint64_t *times_ns = calloc(options->frames, sizeof(*times_ns));
-    int r = times_ns ? target_init(&target, width, height) : complain(ENOMEM, "frame times");
+    struct frame_times times = {0};
+    int r = target_init(&target, width, height);
     if (r == 0)
         r = sample->init();
     if (r == 0) {
-        r = draw_frames(sample, options, &target, kms, times_ns);
-        if (r == 0 && options->png)
-            r = target_write_png(&target, options->png);
+        r = draw_frames(sample, common, &target, kms, &times);
+        if (r == 0 && common->png)
+            r = target_write_png(&target, common->png);
         if (r == 0)
-            r = gl_report(options, platform->kind, width, height, times_ns);
+            r = gl_report(options, platform->kind, width, height, &times);
         if (r == 0 && kms)
             hold(options->hold_s);
         sample->finish();
     }
     target_finish(&target);
-    free(times_ns);
+    frame_times_finish(&times);
     return r;
 }
 
@@ -178,7 +174,7 @@ int gl_sample_main(const struct gl_sample *sample, int argc, char **argv)
     struct gl_platform platform;
     struct gl_kms kms;
     int r = options.kms ? gl_kms_open(&kms, &platform, options.device, options.display,
-                                      options.width, options.height)
+                                      options.common.width, options.common.height)
                         : gl_platform_open(&platform, options.platform, options.device);
     if (r < 0)
         return 1;

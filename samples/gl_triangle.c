@@ -4,9 +4,9 @@
  * program that shows whether a context, a shader and a buffer work; it runs natively and in a
  * guest. Talks to the GL driver alone.
  */
-#include "samples/gl_math.h"
 #include "samples/gl_program.h"
 #include "samples/gl_sample.h"
+#include "samples/matrix.h"
 
 #include <epoxy/gl.h>
 #include <errno.h>

@@ -67,7 +67,17 @@ def test_figures(tmp_path):
     assert 1000 / times["max"] <= figures["fps"] * 1.001 and figures["fps"] <= 1000 / times["min"]
 
 
+def test_draws_for_a_time(tmp_path):
+    path = tmp_path / "figures.json"
+    result = run("gl-triangle", "--size", "64x48", "--seconds", 0.2, "--json", path)
+    assert result.returncode == 0, result.stderr
+    figures = json.loads(path.read_text())
+    assert figures["frames"] >= 1
+    assert (figures["frames"] - 1) * figures["frame_ms"]["min"] < 200
+
+
 @pytest.mark.parametrize("options", [
+    ("--seconds", "0"), ("--seconds", "nan"),
     ("--size", "0x100"), ("--size", "100"), ("--size", "100x"), ("--size", "9999x100"),
     ("--frames", "0"), ("--frames", "-1"), ("--frames", "1e3"), ("--frames", ""),
     ("--platform", "x11"), ("--hold", "nan"), ("--hold", "soon"), ("--unknown",), ("extra",),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "samples/gl_math.h"
+#include "samples/matrix.h"
 
 #include <math.h>
 
