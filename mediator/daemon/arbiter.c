@@ -160,11 +160,26 @@ void arbiter_destroy(struct arbiter *a)
 
 /* ---- vGPUs ---------------------------------------------------------------------------------- */
 
+/* Groups belong to their members: the last one that goes frees it. */
+static int join(struct arbiter_vgpu *v, struct arbiter_vgpu *with, uint64_t now_ns)
+{
+    struct sched_group *group = with->entity.group;
+
+    if (!group) {
+        group = malloc(sizeof(*group));
+        if (!group)
+            return -ENOMEM;
+        sched_group_init(group, &with->entity, now_ns);
+    }
+    return sched_group_add(group, &v->entity, now_ns);
+}
+
 int arbiter_add(struct arbiter *a, const char *name, const struct sched_knobs *knobs,
-                struct arbiter_vgpu **ret)
+                struct arbiter_vgpu *with, struct arbiter_vgpu **ret)
 {
     struct arbiter_vgpu *v = calloc(1, sizeof(*v));
 
+    assert(!with || with->arbiter == a);
     if (!v)
         return -ENOMEM;
     v->arbiter = a;
@@ -179,7 +194,7 @@ int arbiter_add(struct arbiter *a, const char *name, const struct sched_knobs *k
     if (r == 0) {
         pthread_mutex_lock(&a->lock);
         arbiter_account_all(a, clock_ns());
-        r = sched_add(&a->sched, &v->entity, knobs, clock_ns());
+        r = with ? join(v, with, clock_ns()) : sched_add(&a->sched, &v->entity, knobs, clock_ns());
         if (r == 0) {
             v->number = ++a->last_number;
             v->next = a->vgpus;
@@ -208,7 +223,10 @@ void arbiter_remove(struct arbiter_vgpu *v)
     arbiter_detach(v);
     pthread_mutex_lock(&a->lock);
     arbiter_account_all(a, clock_ns());
+    struct sched_group *group = v->entity.group;
     sched_remove(&v->entity, clock_ns());
+    if (group && group->n_members == 0)
+        free(group);
     struct arbiter_vgpu **link = &a->vgpus;
     while (*link != v)
         link = &(*link)->next;

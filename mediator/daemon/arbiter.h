@@ -41,13 +41,14 @@ int arbiter_create(const struct arbiter_config *config, struct arbiter **ret);
 /* All vGPUs must have been removed. */
 void arbiter_destroy(struct arbiter *a);
 
-/* Admission: as sched_add says (-ENOSPC: see arbiter_reserved_ppm()). name is copied. */
+/* Admission: as sched_add says (-ENOSPC: see arbiter_reserved_ppm()). name is copied. with: NULL,
+ * or a vGPU of this GPU whose entitlement it shares (struct sched_group); it has its knobs then. */
 int arbiter_add(struct arbiter *a, const char *name, const struct sched_knobs *knobs,
-                struct arbiter_vgpu **ret);
+                struct arbiter_vgpu *with, struct arbiter_vgpu **ret);
 /* NULL is fine. */
 void arbiter_remove(struct arbiter_vgpu *v);
 
-/* As sched_set_knobs; in force within a slice. */
+/* As sched_set_knobs; in force within a slice, for all that share the entitlement. */
 int arbiter_set_knobs(struct arbiter_vgpu *v, const struct sched_knobs *knobs);
 int arbiter_set_policy(struct arbiter *a, enum sched_policy policy);
 uint32_t arbiter_reserved_ppm(struct arbiter *a);

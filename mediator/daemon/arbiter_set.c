@@ -165,14 +165,15 @@ int arbiter_set_place(struct arbiter_set *set, const struct gpu_ids *gpus, const
 }
 
 int arbiter_set_add(struct arbiter_set *set, const char *gpu, const char *name,
-                    const struct sched_knobs *knobs, struct arbiter_vgpu **ret, char **ret_error)
+                    const struct sched_knobs *knobs, struct arbiter_vgpu *with,
+                    struct arbiter_vgpu **ret, char **ret_error)
 {
     struct arbiter *arbiter;
     int r = find(set, gpu, &arbiter);
 
     if (r < 0)
         return error_text(ret_error, r, "GPU %s can't be shared: %s", gpu, strerror(-r));
-    r = arbiter_add(arbiter, name, knobs, ret);
+    r = arbiter_add(arbiter, name, knobs, with, ret);
     return r < 0 ? arbiter_set_explain(arbiter, r, knobs, name, ret_error) : 0;
 }
 

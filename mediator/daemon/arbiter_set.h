@@ -23,10 +23,11 @@ int arbiter_set_create(const struct config *config, struct arbiter_set **ret);
 /* All vGPUs must have been removed. */
 void arbiter_set_destroy(struct arbiter_set *set);
 
-/* Admits a vGPU to the GPU with this id. On failure *ret_error (the caller frees it) is a sentence
- * that says what stands in the way. */
+/* Admits a vGPU to the GPU with this id; with as arbiter_add() says. On failure *ret_error (the
+ * caller frees it) is a sentence that says what stands in the way. */
 int arbiter_set_add(struct arbiter_set *set, const char *gpu, const char *name,
-                    const struct sched_knobs *knobs, struct arbiter_vgpu **ret, char **ret_error);
+                    const struct sched_knobs *knobs, struct arbiter_vgpu *with,
+                    struct arbiter_vgpu **ret, char **ret_error);
 /* Which of these GPUs it should be: the least committed one that admits it. *ret_gpu is one of
  * gpus. -ENOSPC, -EBUSY, with a message that says how much is left where. */
 int arbiter_set_place(struct arbiter_set *set, const struct gpu_ids *gpus, const char *name,

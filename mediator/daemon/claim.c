@@ -46,7 +46,7 @@ static int connect_another(struct claim *c, int connection, const struct peer *p
     next_name(c, config.name);
     _cleanup_free_ char *error = NULL;
     int r = vgpu_create(&config, c->gpu, VGPU_CLAIMED, listener_path(c->listener),
-                        &c->mediator->env, &v, &error);
+                        &c->mediator->env, c->vgpu, &v, &error);
     if (r < 0) {
         log_error("%s", error ? error : strerror(-r));
         close(connection);
@@ -160,8 +160,8 @@ static int try_open(struct claim *c, char **ret_error)
     if (r < 0)
         return r;
     struct vgpu *v;
-    r = vgpu_create(&c->config.vgpu, c->gpu, VGPU_CLAIMED, listener_path(c->listener), &m->env, &v,
-                    ret_error);
+    r = vgpu_create(&c->config.vgpu, c->gpu, VGPU_CLAIMED, listener_path(c->listener), &m->env,
+                    NULL, &v, ret_error);
     if (r < 0)
         return r;
     v->claim = c;
@@ -229,6 +229,15 @@ bool claim_owns_idle(const struct claim *c, const struct vgpu *v)
 void claim_set_knobs(struct claim *c, const struct sched_knobs *knobs)
 {
     c->config.vgpu.knobs = *knobs;
+    for (struct vgpu *v = c->mediator->vgpus; v; v = v->next) {
+        if (v->claim == c)
+            v->config.knobs = *knobs;
+    }
+}
+
+const char *claim_name(const struct claim *c)
+{
+    return c->config.vgpu.name;
 }
 
 void claims_retry(struct mediator *m)

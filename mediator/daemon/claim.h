@@ -3,7 +3,8 @@
  * A vGPU that somebody has claimed through the control interface, as "aliquot run" does: with a
  * socket of its own, NAME.sock, there from the claim to its end. It takes several connections,
  * since a program may fork or start others: the first is served as NAME, further ones at the same
- * time as NAME.2, NAME.3 and so on, each by a renderer of its own.
+ * time as NAME.2, NAME.3 and so on, each by a renderer of its own. All have one share of the GPU
+ * together.
  *
  * control.c makes claims and ends each with the connection that asked for it; the mediator owns the
  * list. After the end its renderers take a moment to go: who claims the name meanwhile waits.
@@ -41,8 +42,10 @@ void claim_destroy(struct claim *c);
 /* Whether the claim keeps this vGPU of its own while nobody is connected to it. */
 bool claim_owns_idle(const struct claim *c, const struct vgpu *v);
 
-/* For its further connections; those there are have theirs. */
+/* They are in force: that all its vGPUs know of them, and its further connections have them. */
 void claim_set_knobs(struct claim *c, const struct sched_knobs *knobs);
+
+const char *claim_name(const struct claim *c);
 
 /* A vGPU has gone: claims that wait for its name try again. */
 void claims_retry(struct mediator *m);

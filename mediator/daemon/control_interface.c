@@ -96,6 +96,9 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(VGPU,
     FIELD(connectedUsec, INT, NULLABLE),
     COMMENT("Its number on its GPU, as in ReadEvents."),
     FIELD(number, INT, 0),
+    COMMENT("The claimed vGPU whose share, with these knobs, this one has a part of: it serves a "
+            "further connection to it. Null if the share is its own."),
+    FIELD(shareOf, STRING, NULLABLE),
     COMMENT("Knobs, as in aliquot.conf(5)."),
     FIELD(weight, INT, 0),
     COMMENT("\"12.5%\""),
@@ -190,7 +193,7 @@ static SD_VARLINK_DEFINE_METHOD(ListGPUs,
     SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(gpus, GPU, SD_VARLINK_ARRAY));
 
 static SD_VARLINK_DEFINE_METHOD(SetVGPU,
-    COMMENT("Which vGPU. What is set for a claimed one is for its later connections too."),
+    COMMENT("Which vGPU. What is set for a claimed one is for all its connections."),
     INPUT(name, STRING, 0),
     COMMENT("As in aliquot.conf(5); null: as it is."),
     INPUT(weight, INT, NULLABLE),

@@ -5,6 +5,7 @@
 #include "mediator/base/log.h"
 #include "mediator/base/util.h"
 #include "mediator/daemon/arbiter_set.h"
+#include "mediator/daemon/claim.h"
 #include "mediator/daemon/error_text.h"
 #include "mediator/daemon/knob_text.h"
 #include "mediator/daemon/mediator.h"
@@ -110,6 +111,7 @@ static int add_share(const struct vgpu *v, sd_json_variant **object)
     struct arbiter_histogram latency;
     char reservation[KNOB_TEXT_MAX], cap[KNOB_TEXT_MAX], slice[KNOB_TEXT_MAX];
     sd_json_variant *waits = NULL, *latencies = NULL;
+    bool of_claim = v->claim && !claim_owns_idle(v->claim, v);
 
     arbiter_read_stats(v->lease, &s);
     knob_text_ppm(s.knobs.reservation_ppm, reservation);
@@ -125,6 +127,9 @@ static int add_share(const struct vgpu *v, sd_json_variant **object)
     }
     r = sd_json_variant_merge_objectbo(
         object, SD_JSON_BUILD_PAIR_INTEGER("number", arbiter_vgpu_number(v->lease)),
+        SD_JSON_BUILD_PAIR_CONDITION(!of_claim, "shareOf", SD_JSON_BUILD_NULL),
+        SD_JSON_BUILD_PAIR_CONDITION(of_claim, "shareOf",
+                                     SD_JSON_BUILD_STRING(of_claim ? claim_name(v->claim) : "")),
         SD_JSON_BUILD_PAIR_INTEGER("weight", s.knobs.weight),
         SD_JSON_BUILD_PAIR_STRING("reservation", reservation),
         SD_JSON_BUILD_PAIR_STRING("cap", cap), SD_JSON_BUILD_PAIR_STRING("slice", slice),

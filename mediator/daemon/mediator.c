@@ -108,7 +108,7 @@ int mediator_set_knobs(struct mediator *m, const struct vgpu_config *change, boo
     int r = vgpu_set_knobs(v, &knobs, ret_error);
     if (r < 0)
         return r;
-    if (v->claim && claim_owns_idle(v->claim, v))
+    if (v->claim)
         claim_set_knobs(v->claim, &knobs);
 
     _cleanup_free_ char *error = NULL;
@@ -143,7 +143,7 @@ static void connect_on_demand(struct mediator *m, const char *socket_path, int c
     const char *gpu;
     _cleanup_free_ char *error = NULL;
     if (mediator_resolve_gpu(m, &config, "gpu", &gpu, &error) < 0 ||
-        vgpu_create(&config, gpu, VGPU_ON_DEMAND, socket_path, &m->env, &v, &error) < 0) {
+        vgpu_create(&config, gpu, VGPU_ON_DEMAND, socket_path, &m->env, NULL, &v, &error) < 0) {
         if (log_allowed(&limit))
             log_error("%s", error ? error : strerror(ENOMEM));
         close(connection);
@@ -319,7 +319,7 @@ static int add_configured(struct mediator *m, const struct vgpu_config *config,
     if (r < 0)
         return r;
     struct vgpu *v;
-    r = vgpu_create(config, gpu, VGPU_CONFIGURED, "", &m->env, &v, ret_error);
+    r = vgpu_create(config, gpu, VGPU_CONFIGURED, "", &m->env, NULL, &v, ret_error);
     if (r < 0)
         return r;
     mediator_add_vgpu(m, v);

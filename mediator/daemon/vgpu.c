@@ -21,8 +21,8 @@ static uint64_t now_ns(clockid_t clock)
 }
 
 int vgpu_create(const struct vgpu_config *config, const char *gpu, enum vgpu_kind kind,
-                const char *socket_path, const struct vgpu_env *env, struct vgpu **ret,
-                char **ret_error)
+                const char *socket_path, const struct vgpu_env *env, const struct vgpu *with,
+                struct vgpu **ret, char **ret_error)
 {
     struct vgpu *v = malloc(sizeof(*v));
     if (!v)
@@ -35,8 +35,8 @@ int vgpu_create(const struct vgpu_config *config, const char *gpu, enum vgpu_kin
                        .pending = -1};
     v->config.gpu = strdup(gpu);
     int r = v->socket_path && v->config.gpu
-                ? arbiter_set_add(env->arbiters, gpu, config->name, &config->knobs, &v->lease,
-                                  ret_error)
+                ? arbiter_set_add(env->arbiters, gpu, config->name, &config->knobs,
+                                  with ? with->lease : NULL, &v->lease, ret_error)
                 : error_text(ret_error, -ENOMEM, "vGPU '%s': %s", config->name, strerror(ENOMEM));
     if (r < 0) {
         vgpu_destroy(v);

@@ -69,11 +69,12 @@ struct vgpu {
     struct peer pending_peer;
 };
 
-/* config is copied. On failure *ret_error says why (the caller frees it): memory is short, or the
+/* config is copied. with: NULL, or a vGPU on the same GPU whose share of it this one has a part of.
+ * On failure *ret_error says why (the caller frees it): memory is short, or the
  * GPU has not enough left for the reservation (-ENOSPC) or belongs to another one (-EBUSY). */
 int vgpu_create(const struct vgpu_config *config, const char *gpu, enum vgpu_kind kind,
-                const char *socket_path, const struct vgpu_env *env, struct vgpu **ret,
-                char **ret_error);
+                const char *socket_path, const struct vgpu_env *env, const struct vgpu *with,
+                struct vgpu **ret, char **ret_error);
 /* A renderer that is still there is killed. */
 void vgpu_destroy(struct vgpu *v);
 

@@ -93,6 +93,10 @@ void sched_remove(struct sched_entity *e, uint64_t now_ns)
 
     if (!s)
         return;
+    if (e->group) {
+        sched_group_remove(e, now_ns);
+        return;
+    }
     sched_clock_ns(s, now_ns); /* before there is one less to share it */
     sched_unlink(e);
     if (e->virtual_client.competing)
@@ -124,8 +128,10 @@ int sched_set_knobs(struct sched_entity *e, const struct sched_knobs *knobs, uin
     struct sched *s = e->sched;
     bool running = e->state == SCHED_RUNNING;
     uint32_t others_ppm = s->reserved_ppm - e->knobs.reservation_ppm, rate;
-    int r = sched_knobs_check(knobs);
+    int r = e->group ? sched_group_set_knobs(e, knobs, now_ns) : sched_knobs_check(knobs);
 
+    if (e->group)
+        return r;
     if (r == 0)
         r = check_sum(others_ppm, knobs);
     if (r < 0)
@@ -147,13 +153,18 @@ int sched_set_knobs(struct sched_entity *e, const struct sched_knobs *knobs, uin
     return 0;
 }
 
+static bool has_members(const struct sched_entity *e)
+{
+    return e && e->is_group && ((const struct sched_group *)e)->n_members > 1;
+}
+
 int sched_set_policy(struct sched *s, enum sched_policy policy, uint64_t now_ns)
 {
     uint64_t clock_ns;
 
     if (policy == s->policy)
         return 0;
-    if (policy == SCHED_POLICY_EXCLUSIVE && s->n_entities > 1)
+    if (policy == SCHED_POLICY_EXCLUSIVE && (s->n_entities > 1 || has_members(s->first)))
         return -EBUSY;
     for (struct sched_entity *e = s->first; e; e = e->next) {
         int64_t lag_ns = sched_lag_ns(e, now_ns);
@@ -188,7 +199,7 @@ int sched_set_policy(struct sched *s, enum sched_policy policy, uint64_t now_ns)
 
 uint64_t sched_slice_end_ns(const struct sched_entity *e)
 {
-    return e->slice.end_ns;
+    return e->group ? e->group->entity.slice.end_ns : e->slice.end_ns;
 }
 
 bool sched_is_running(const struct sched_entity *e)
@@ -203,7 +214,7 @@ bool sched_is_short(const struct sched_entity *e)
 
 bool sched_contended(const struct sched *s)
 {
-    return s->by_virtual.root || s->by_entitlement.root;
+    return s->by_virtual.root || s->by_entitlement.root || s->n_behind > 0;
 }
 
 uint32_t sched_reserved_ppm(const struct sched *s)
@@ -214,7 +225,7 @@ uint32_t sched_reserved_ppm(const struct sched *s)
 void sched_read_stats(struct sched_entity *e, uint64_t now_ns, struct sched_stats *ret)
 {
     uint64_t passed = now_ns > e->state_since_ns ? now_ns - e->state_since_ns : 0;
-    int64_t lag_ns = sched_lag_ns(e, now_ns);
+    int64_t lag_ns = sched_lag_ns(e->group ? &e->group->entity : e, now_ns);
 
     *ret = (struct sched_stats){
         .state = e->state,

@@ -6,9 +6,6 @@
 
 #include <assert.h>
 
-#define ENTITY_OF(node, member)                                                                    \
-    ((struct sched_entity *)((char *)(node) - offsetof(struct sched_entity, member)))
-
 uint64_t sched_clock_ns(struct sched *s, uint64_t now_ns)
 {
     if (s->policy != SCHED_POLICY_EQUAL)
@@ -66,9 +63,10 @@ void sched_unlink(struct sched_entity *e)
                         &e->entitlement_node);
 }
 
-static void set_state(struct sched_entity *e, enum sched_state state, uint64_t now_ns)
+void sched_set_state(struct sched_entity *e, enum sched_state state, uint64_t now_ns)
 {
     uint64_t passed = now_ns > e->state_since_ns ? now_ns - e->state_since_ns : 0;
+    bool was_capped = e->state == SCHED_CAPPED;
 
     if (e->state == SCHED_WAITING)
         e->waiting_ns += passed;
@@ -76,6 +74,8 @@ static void set_state(struct sched_entity *e, enum sched_state state, uint64_t n
         e->capped_ns += passed;
     e->state = state;
     e->state_since_ns = now_ns;
+    if (e->is_group && (state == SCHED_CAPPED) != was_capped)
+        sched_group_follow(e, now_ns);
 }
 
 static void leave_competition(struct sched_entity *e)
@@ -96,7 +96,7 @@ static void settle_debtors(struct sched *s)
     struct deadline_node *node;
 
     while ((node = deadline_tree_pick(&s->debtors, virtual_now(&s->virtual_system)))) {
-        struct sched_entity *e = ENTITY_OF(node, virtual_node);
+        struct sched_entity *e = SCHED_ENTITY_OF(node, virtual_node);
         deadline_tree_erase(&s->debtors, node);
         leave_competition(e);
         e->virtual_client.lag_ns = 0; /* what time went on since it was reached is no claim */
@@ -156,20 +156,20 @@ void sched_link(struct sched_entity *e, bool running, uint64_t now_ns)
     struct sched *s = e->sched;
 
     if (running) {
-        set_state(e, SCHED_RUNNING, now_ns);
+        sched_set_state(e, SCHED_RUNNING, now_ns);
         if (s->policy == SCHED_POLICY_FAIR && !e->virtual_client.competing)
             virtual_enter(&s->virtual_system, &e->virtual_client);
     } else if (!e->has_work) {
-        set_state(e, SCHED_ASLEEP, now_ns);
+        sched_set_state(e, SCHED_ASLEEP, now_ns);
         rest(e);
     } else if (is_capped(e, now_ns)) {
-        set_state(e, SCHED_CAPPED, now_ns);
+        sched_set_state(e, SCHED_CAPPED, now_ns);
         rest(e);
         e->entitlement_node.start = e->cap.at_ns;
         e->entitlement_node.deadline = e->cap.at_ns;
         deadline_tree_insert(&s->capped, &e->entitlement_node);
     } else {
-        set_state(e, SCHED_WAITING, now_ns);
+        sched_set_state(e, SCHED_WAITING, now_ns);
         wait_in_line(e);
     }
 }
@@ -211,6 +211,10 @@ void sched_wake(struct sched_entity *e, uint64_t now_ns)
 
     if (e->has_work)
         return;
+    if (e->group) {
+        sched_group_wake(e, now_ns);
+        return;
+    }
     e->has_work = true;
     if (e->state == SCHED_RUNNING)
         return;
@@ -227,6 +231,10 @@ void sched_sleep(struct sched_entity *e, uint64_t now_ns)
 {
     if (!e->has_work)
         return;
+    if (e->group) {
+        sched_group_sleep(e, now_ns);
+        return;
+    }
     e->has_work = false;
     note_burst(e);
     if (e->state == SCHED_RUNNING)
@@ -242,7 +250,7 @@ static void release_capped(struct sched *s, uint64_t now_ns)
     struct deadline_node *node;
 
     while ((node = deadline_tree_pick(&s->capped, now_ns))) {
-        struct sched_entity *e = ENTITY_OF(node, entitlement_node);
+        struct sched_entity *e = SCHED_ENTITY_OF(node, entitlement_node);
         sched_unlink(e);
         sched_link(e, false, now_ns);
     }
@@ -285,7 +293,7 @@ static struct sched_entity *pick_fair(struct sched *s)
      * least ahead one. */
     if (!node)
         node = deadline_tree_first_start(&s->by_virtual);
-    return node ? ENTITY_OF(node, virtual_node) : NULL;
+    return node ? SCHED_ENTITY_OF(node, virtual_node) : NULL;
 }
 
 struct sched_entity *sched_pick(struct sched *s, uint64_t now_ns, uint64_t *ret_next_ns)
@@ -301,14 +309,14 @@ struct sched_entity *sched_pick(struct sched *s, uint64_t now_ns, uint64_t *ret_
     }
     node = deadline_tree_pick(&s->by_entitlement, sched_clock_ns(s, now_ns));
     if (node)
-        e = ENTITY_OF(node, entitlement_node);
+        e = SCHED_ENTITY_OF(node, entitlement_node);
     else if (s->policy == SCHED_POLICY_FAIR)
         e = pick_fair(s);
     else if (s->policy == SCHED_POLICY_EXCLUSIVE && s->first && s->first->state == SCHED_WAITING)
         e = s->first;
     if (!e)
         *ret_next_ns = next_event_ns(s);
-    return e;
+    return e && e->is_group ? sched_group_pick(e) : e;
 }
 
 uint64_t sched_turn_end_ns(const struct sched_entity *e)
@@ -334,6 +342,10 @@ void sched_start(struct sched_entity *e, uint64_t now_ns)
     uint64_t length_ns = e->knobs.slice_ns;
 
     assert(e->state == SCHED_WAITING);
+    if (e->group) {
+        sched_group_start(e, now_ns);
+        return;
+    }
     sched_unlink(e);
     sched_link(e, true, now_ns);
     s->n_running++;
@@ -397,15 +409,19 @@ void sched_charge(struct sched_entity *e, uint64_t gpu_ns, uint64_t now_ns)
         gpu_ns = SCHED_CHARGE_MAX_NS;
     if (e->slice.used_ns < e->slice.length_ns)
         within_ns = e->slice.length_ns - e->slice.used_ns;
-    if (within_ns > gpu_ns || e->slice.end_ns == SCHED_NEVER)
+    if (within_ns > gpu_ns || sched_slice_end_ns(e) == SCHED_NEVER)
         within_ns = gpu_ns;
     over_ns = gpu_ns - within_ns;
 
-    sched_unlink(e);
     e->gpu_ns += gpu_ns;
     e->burst.used_ns += gpu_ns;
     e->overrun_ns += over_ns;
     e->slice.used_ns += gpu_ns;
+    if (e->group) {
+        sched_group_charge(e, gpu_ns, now_ns);
+        return;
+    }
+    sched_unlink(e);
     if (e->sched->policy != SCHED_POLICY_EXCLUSIVE && e->knobs.cap_ppm < SCHED_PPM)
         entitlement_charge(&e->cap, gpu_ns, e->knobs.cap_ppm);
     charge_entitlement(e, within_ns, over_ns);
@@ -419,6 +435,10 @@ void sched_put(struct sched_entity *e, uint64_t now_ns)
     uint32_t rate = sched_rate_ppm(e);
 
     assert(e->state == SCHED_RUNNING);
+    if (e->group) {
+        sched_group_put(e, now_ns);
+        return;
+    }
     s->n_running--;
     e->due_ns = e->knobs.slice_ns; /* if it has more to do, it is more than was expected */
     if (rate > 0) {

@@ -59,16 +59,18 @@ enum sched_state {
 };
 
 struct sched_entity;
+struct sched_group;
 
 /* A GPU. Members are the library's own: use the functions. */
 struct sched {
     enum sched_policy policy;
     unsigned parallelism;
     unsigned n_running;
-    size_t n_entities;
+    size_t n_entities; /* groups count as one */
+    size_t n_behind;   /* members of groups that wait while another one of theirs is in a slice */
     uint32_t reserved_ppm;
     uint64_t weights;
-    struct sched_entity *first; /* all entities, borrowed */
+    struct sched_entity *first; /* all entities but members of groups, borrowed */
 
     /* Those in SCHED_WAITING; the first one under fair only. */
     struct deadline_tree by_virtual;     /* by virtual deadline */
@@ -101,8 +103,12 @@ struct sched_stats {
 
 /* A vGPU, embedded in the caller's object. Members are the library's own. */
 struct sched_entity {
-    struct sched *sched; /* borrowed; NULL while not added */
-    struct sched_entity *prev, *next;
+    struct sched *sched;              /* borrowed; NULL while not added */
+    struct sched_entity *prev, *next; /* in the list of the GPU, or of the group */
+    struct sched_group *group;        /* whose member it is, borrowed; NULL = none. Accounts and
+                                         tree nodes are the group's then, but virtual_node */
+    bool is_group;                    /* it is struct sched_group's own */
+    uint64_t had_ns;                  /* of a member: what it has had, as if from the beginning */
     struct sched_knobs knobs;
     enum sched_state state;
     bool has_work;
@@ -129,6 +135,21 @@ struct sched_entity {
     uint64_t gpu_ns, waiting_ns, capped_ns, overrun_ns, slices;
 };
 
+/*
+ * An entitlement that several vGPUs have together, as the connections of one program do. To the
+ * others they are one vGPU, with one set of knobs and one slice at a time; a member without work
+ * leaves its part to the other members. Among them each slice goes to the one that has had least
+ * (start-time fair queueing: Goyal, Vin, Cheng, 1996).
+ */
+struct sched_group {
+    struct sched_entity entity;   /* competes for all of them; never picked itself */
+    struct sched_entity *first;   /* members, borrowed */
+    struct sched_entity *running; /* the one in a slice; NULL = none */
+    struct deadline_tree waiting; /* those that have work and are not in a slice, by had_ns */
+    size_t n_members, n_waiting, n_working;
+    uint64_t floor_ns; /* what the last one in a slice had had at its begin */
+};
+
 /* parallelism: how many vGPUs may be inside a slice at once, 1 or more (0 counts as 1). */
 void sched_init(struct sched *s, enum sched_policy policy, unsigned parallelism, uint64_t now_ns);
 
@@ -141,15 +162,23 @@ int sched_admit(const struct sched *s, const struct sched_knobs *knobs);
  * sched_remove. knobs are copied. Returns what sched_admit does; on failure e is not added. */
 int sched_add(struct sched *s, struct sched_entity *e, const struct sched_knobs *knobs,
               uint64_t now_ns);
+
+/* Makes a group of e, which is added and in no group: it keeps all that it has, and others can join
+ * it. g need not be initialized; it stays the caller's, in place, until n_members is 0. */
+void sched_group_init(struct sched_group *g, struct sched_entity *e, uint64_t now_ns);
+/* As sched_add, but with a part of the group's entitlement, which needs no admission. -EBUSY on an
+ * exclusive GPU. What is said of entities here holds for members; sched_set_knobs() of one is for
+ * all, and lag and debt are the group's. */
+int sched_group_add(struct sched_group *g, struct sched_entity *e, uint64_t now_ns);
 /* In any state, also inside a slice; no other call may follow but sched_add. Its debt goes with it:
- * to keep the debt of a vGPU that is reset, sched_sleep it instead. An entity that is not added is
- * fine if zeroed. */
+ * to keep the debt of a vGPU that is reset, sched_sleep it instead. A group goes with its last
+ * member. An entity that is not added is fine if zeroed. */
 void sched_remove(struct sched_entity *e, uint64_t now_ns);
 
 /* New knobs, from the next slice on; the end of a present slice follows the new length. Debt and
  * claims stay what they are in nanoseconds. Returns -ERANGE, -EINVAL, -ENOSPC as sched_admit. */
 int sched_set_knobs(struct sched_entity *e, const struct sched_knobs *knobs, uint64_t now_ns);
-/* Debts are carried over. -EBUSY for exclusive with more than one vGPU. */
+/* Debts are carried over. -EBUSY for exclusive with more than one vGPU, or member. */
 int sched_set_policy(struct sched *s, enum sched_policy policy, uint64_t now_ns);
 /* From the next pick on; those in a slice stay. */
 void sched_set_parallelism(struct sched *s, unsigned parallelism);

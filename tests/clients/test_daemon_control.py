@@ -21,7 +21,7 @@ FIELDS = {'name', 'state', 'kind', 'socket', 'peer', 'gpu', 'backend', 'gl', 're
           'flushes', 'mappedBlobs', 'connectedUsec', 'number', 'weight', 'reservation', 'cap', 'slice', 'lease',
           'gpuUsec', 'busyUsec', 'waitingUsec', 'cappedUsec', 'slices', 'debtUsec', 'overrunUsec',
           'gpuSubmits', 'gpuCompletions', 'inFlight', 'cuts', 'resets', 'faults', 'waits',
-          'latencies'}
+          'latencies', 'shareOf'}
 
 
 def test_list_json(tmp_path):

@@ -180,12 +180,19 @@ def test_run_with_a_share(tmp_path):
         running.out.wait('connected')
         for name in 'mine', 'mine.2':
             assert knobs(daemon.vgpus()[name]) == (300, '10%', '50%', '2ms')
-        # What is set for the claim is for its later connections too.
-        assert daemon.cli('set', 'mine', '--weight=7', '--reservation=5%').returncode == 0
+        assert [daemon.vgpus()[name]['shareOf'] for name in ('mine', 'mine.2')] == [None, 'mine']
+        # What is set for one is for all connections, later ones too: they have one share.
+        assert daemon.cli('set', 'mine', '--weight=7', '--reservation=60%',
+                          '--cap=90%').returncode == 0
         with daemon.connect('mine') as connection:
             assert echo(connection)
-            assert knobs(daemon.vgpus()['mine.2']) == (300, '10%', '50%', '2ms')
-            assert knobs(daemon.vgpus()['mine.3']) == (7, '5%', '50%', '2ms')
+            for name in 'mine', 'mine.2', 'mine.3':
+                assert knobs(daemon.vgpus()[name]) == (7, '60%', '90%', '2ms')
+            assert daemon.cli('set', 'mine.3', '--reservation=50%').returncode == 0
+            for name in 'mine', 'mine.2', 'mine.3':
+                assert knobs(daemon.vgpus()[name]) == (7, '50%', '90%', '2ms')
+            gpu, = daemon.call('ListGPUs')['gpus']
+            assert (gpu['reserved'], gpu['vgpus']) == ('50%', 3)
         refused = daemon.cli('set', 'mine', '--weight=8', '--persist')
         assert refused.returncode == 1
         assert 'only what configured ones have can be kept' in refused.stderr

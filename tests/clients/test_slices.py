@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The GPU's time is divided: programs that draw side by side, each on its own vGPU."""
 
+import contextlib
 import os
+import shlex
 import signal
 import subprocess
 
 import numpy
 import pytest
-from daemon import BUILD, RENDERER, TIMEOUT, Daemon, run_daemon
+from daemon import BUILD, CLI, RENDERER, TIMEOUT, Daemon, environment, run_daemon
 from PIL import Image
 from runner import SHIM, wait_until
 
@@ -89,6 +91,40 @@ def test_a_renderer_that_stops_in_its_slice(tmp_path, number):
                        check=True, timeout=TIMEOUT, stdout=subprocess.DEVNULL)
         bad.kill()
         bad.wait(TIMEOUT)
+
+
+LOAD = [str(BUILD / 'samples/gl-load'), '--platform', 'surfaceless', '--seconds', '1000',
+        '--work', '100', '--warmup', '0']
+
+
+def test_connections_of_a_program_share(tmp_path):
+    """Two programs have half each, though one of them has twice as many processes."""
+    env = environment(RENDERER, **SANITIZER)
+    programs = {'two': 2, 'four': 4}
+
+    def gpu_time(name):
+        return sum(vgpu['gpuUsec'] for vgpu in daemon.vgpus().values()
+                   if name in (vgpu['name'], vgpu['shareOf']))
+
+    with configured(tmp_path, [], gpu='software', preempt='drain') as daemon, \
+            contextlib.ExitStack() as stack:
+        for name, count in programs.items():
+            shell = ' & '.join([shlex.join(LOAD)] * count) + ' & wait'
+            program = stack.enter_context(subprocess.Popen(
+                [CLI, 'run', '--socket-dir', daemon.dir, '--name', name, '--via', 'vtest', '--',
+                 'sh', '-c', shell], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                start_new_session=True))
+            stack.callback(os.killpg, program.pid, signal.SIGKILL)
+        assert wait_until(lambda: [v['gpuCompletions'] > 10 for v in daemon.vgpus().values()] ==
+                          [True] * 6), daemon.log.text()
+        before = {name: gpu_time(name) for name in programs}
+
+        def gained():
+            return {name: gpu_time(name) - before[name] for name in programs}
+
+        assert wait_until(lambda: sum(gained().values()) > 3000000), daemon.log.text()
+        had = gained()
+        assert 0.42 < had['two'] / sum(had.values()) < 0.58, had
 
 
 def test_reservations_that_do_not_fit(tmp_path):

@@ -64,7 +64,7 @@ static void attach(struct part *p)
 static void join(struct part *p, const char *name)
 {
     *p = (struct part){0};
-    assert_int_equal(arbiter_add(arbiter, name, &SCHED_KNOBS_DEFAULT, &p->vgpu), 0);
+    assert_int_equal(arbiter_add(arbiter, name, &SCHED_KNOBS_DEFAULT, NULL, &p->vgpu), 0);
     attach(p);
 }
 
@@ -235,7 +235,7 @@ static void test_exclusive(void **state)
 
     open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_EXCLUSIVE, 0);
     join(&a, "a");
-    assert_int_equal(arbiter_add(arbiter, "b", &SCHED_KNOBS_DEFAULT, &other), -EBUSY);
+    assert_int_equal(arbiter_add(arbiter, "b", &SCHED_KNOBS_DEFAULT, NULL, &other), -EBUSY);
     enter(&a);
     assert_true(lease_word(&a.lease) & LEASE_UNGATED);
     end(&a, true);
@@ -356,13 +356,44 @@ static void test_admission(void **state)
     knobs.reservation_ppm = 60 * SCHED_PERCENT;
     assert_int_equal(arbiter_set_knobs(a.vgpu, &knobs), 0);
     assert_int_equal(arbiter_reserved_ppm(arbiter), 60 * SCHED_PERCENT);
-    assert_int_equal(arbiter_add(arbiter, "b", &knobs, &other), -ENOSPC);
+    assert_int_equal(arbiter_add(arbiter, "b", &knobs, NULL, &other), -ENOSPC);
     knobs.reservation_ppm = 35 * SCHED_PERCENT;
-    assert_int_equal(arbiter_add(arbiter, "b", &knobs, &other), 0);
+    assert_int_equal(arbiter_add(arbiter, "b", &knobs, NULL, &other), 0);
     knobs.weight = 0;
     assert_int_equal(arbiter_set_knobs(other, &knobs), -ERANGE);
     arbiter_remove(other);
     assert_int_equal(arbiter_reserved_ppm(arbiter), 60 * SCHED_PERCENT);
+}
+
+/* What shares an entitlement needs no admission, takes turns, and goes one by one. */
+static void test_shared_entitlement(void **state)
+{
+    struct sched_knobs knobs = SCHED_KNOBS_DEFAULT;
+
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    knobs.reservation_ppm = 60 * SCHED_PERCENT;
+    assert_int_equal(arbiter_set_knobs(a.vgpu, &knobs), 0);
+    enter(&a);
+    b = (struct part){0};
+    assert_int_equal(arbiter_add(arbiter, "b", &knobs, a.vgpu, &b.vgpu), 0);
+    attach(&b);
+    assert_int_equal(arbiter_reserved_ppm(arbiter), 60 * SCHED_PERCENT);
+    assert_false(ask(&b));
+    wait_for_state(&a, LEASE_YIELDING);
+    end(&a, true);
+    wait_for_state(&b, LEASE_GRANTED);
+    assert_true(try_to_enter(&b));
+    knobs.reservation_ppm = 30 * SCHED_PERCENT;
+    assert_int_equal(arbiter_set_knobs(b.vgpu, &knobs), 0);
+    assert_int_equal(stats(&a).knobs.reservation_ppm, 30 * SCHED_PERCENT);
+    leave(&a);
+    end(&b, true);
+    enter(&b);
+    end(&b, true);
+    assert_int_equal(arbiter_reserved_ppm(arbiter), 30 * SCHED_PERCENT);
+    leave(&b);
+    assert_int_equal(arbiter_reserved_ppm(arbiter), 0);
 }
 
 static void test_events(void **state)
@@ -441,6 +472,7 @@ int main(void)
         TEST(test_a_page_that_lies),
         TEST(test_holds_the_gpu_for_ever),
         TEST(test_admission),
+        TEST(test_shared_entitlement),
         TEST(test_events),
         TEST(test_totals),
     };

@@ -146,12 +146,23 @@ static void go_on(struct sim *s, struct sim_vgpu *v)
     sched_put(&v->entity, s->now_ns);
 }
 
+static int add(struct sim *s, struct sim_vgpu *v)
+{
+    struct sim_vgpu *leader = v->config->with > 0 ? &s->vgpus[v->config->with - 1] : NULL;
+
+    if (!leader)
+        return sched_add(&s->sched, &v->entity, &v->config->knobs, s->now_ns);
+    if (leader->group.n_members == 0)
+        sched_group_init(&leader->group, &leader->entity, s->now_ns);
+    return sched_group_add(&leader->group, &v->entity, s->now_ns);
+}
+
 static void arrive(struct sim *s, struct sim_vgpu *v)
 {
     size_t vgpu = (size_t)(v - s->vgpus);
     uint64_t leave_ns = v->config->leave_ns;
 
-    v->refusal = sched_add(&s->sched, &v->entity, &v->config->knobs, s->now_ns);
+    v->refusal = add(s, v);
     if (v->refusal < 0) {
         v->presence = SIM_REFUSED;
         return;

@@ -27,6 +27,8 @@ struct sim_vgpu_config {
     struct sched_knobs knobs;
     struct sim_work work;
     uint64_t arrive_ns, leave_ns; /* leave_ns 0 = stays */
+    size_t with;                  /* 0 = has an entitlement of its own; else it has a part of that
+                                     of vGPU with - 1, which is there when it comes */
     struct sim_change *changes;   /* borrowed from whoever fills this in */
     size_t n_changes;
 };
@@ -63,6 +65,7 @@ struct sim_job {
 struct sim_vgpu {
     const struct sim_vgpu_config *config; /* borrowed */
     struct sched_entity entity;
+    struct sched_group group; /* of those that share its entitlement; n_members 0: there are none */
     struct sched_stats stats; /* when it went */
     enum sim_presence presence;
     int refusal; /* negative errno of sched_add */
