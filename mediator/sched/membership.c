@@ -209,6 +209,8 @@ bool sched_is_running(const struct sched_entity *e)
 
 bool sched_is_short(const struct sched_entity *e)
 {
+    if (e->group)
+        e = &e->group->entity;
     return e->due_ns < e->knobs.slice_ns;
 }
 

@@ -322,14 +322,18 @@ struct sched_entity *sched_pick(struct sched *s, uint64_t now_ns, uint64_t *ret_
 uint64_t sched_turn_end_ns(const struct sched_entity *e)
 {
     struct sched *s = e->sched;
-    uint64_t end_ns = e->slice.end_ns, soonest_ns = e->slice.start_ns + SCHED_SLICE_MIN_NS;
+    uint64_t end_ns = sched_slice_end_ns(e), soonest_ns;
     struct deadline_node *node;
+
+    if (e->group)
+        e = &e->group->entity;
+    soonest_ns = e->slice.start_ns + SCHED_SLICE_MIN_NS;
 
     if (s->policy != SCHED_POLICY_FAIR || e->slice.entitled || sched_is_short(e))
         return end_ns;
     node = deadline_tree_pick(&s->by_virtual, virtual_now(&s->virtual_system));
     /* Virtual times wrap around. */
-    if (!node || !sched_is_short(ENTITY_OF(node, virtual_node)) ||
+    if (!node || !sched_is_short(SCHED_ENTITY_OF(node, virtual_node)) ||
         (int64_t)(node->deadline - virtual_deadline(&e->virtual_client, e->due_ns)) >= 0)
         return end_ns;
     return soonest_ns < end_ns ? soonest_ns : end_ns;
