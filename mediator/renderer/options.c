@@ -181,7 +181,7 @@ static bool parse_priority(const char *text, enum backend_priority *ret)
 
 static bool parse_hostmem(const char *text, uint64_t *ret)
 {
-    uint64_t bytes;
+    uint64_t bytes = 0;
 
     if (!parse_bytes("hostmem", text, 0, &bytes))
         return false;
