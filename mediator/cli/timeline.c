@@ -190,7 +190,7 @@ void timeline_add(struct timeline *t, unsigned gpu, uint32_t vgpu, enum timeline
     if (!k)
         return;
     switch (kind) {
-    case TIMELINE_WAIT: /* a second one: its renderer is another one now */
+    case TIMELINE_WAIT:
         end_wait(t, k, time_ns);
         k->wait_ns = time_ns;
         break;
@@ -209,7 +209,8 @@ void timeline_add(struct timeline *t, unsigned gpu, uint32_t vgpu, enum timeline
             k->drain_ns = time_ns;
         }
         break;
-    case TIMELINE_RELEASE:
+    case TIMELINE_RELEASE: /* also of one that waited, when its renderer is gone */
+        end_wait(t, k, time_ns);
         end_slice(t, k, time_ns, value);
         break;
     case TIMELINE_RESET:

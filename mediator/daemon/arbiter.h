@@ -112,7 +112,8 @@ enum arbiter_event_kind {
     ARBITER_EVENT_WAIT,    /* asks for the GPU */
     ARBITER_EVENT_GRANT,   /* a slice begins */
     ARBITER_EVENT_YIELD,   /* is asked to stop; it drains, or is demoted */
-    ARBITER_EVENT_RELEASE, /* the slice has ended: nothing of it is on the GPU */
+    ARBITER_EVENT_RELEASE, /* the slice has ended: nothing of it is on the GPU; or its renderer is
+                              gone and waits no more */
     ARBITER_EVENT_RESET,   /* killed for holding the GPU */
     ARBITER_N_EVENT_KINDS,
 };

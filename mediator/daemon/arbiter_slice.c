@@ -49,10 +49,11 @@ void arbiter_vgpu_init(struct arbiter_vgpu *v)
 
 static void kill_renderer(struct arbiter_vgpu *v)
 {
-    if (v->pidfd < 0 || v->killed)
+    if (v->killed)
         return;
     v->killed = true;
-    pidfd_send_signal(v->pidfd, SIGKILL, NULL, 0);
+    if (v->pidfd >= 0) /* else arbiter_set_process() does it */
+        pidfd_send_signal(v->pidfd, SIGKILL, NULL, 0);
 }
 
 /* True if the copy of the ack page is good. */
@@ -239,6 +240,8 @@ void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns)
     if (v->place != PLACE_OUT) {
         arbiter_note(v->arbiter, now_ns, ARBITER_EVENT_RELEASE, v, v->entity.slice.used_ns);
         v->arbiter->released_ns = now_ns;
+    } else if (v->asked) {
+        arbiter_note(v->arbiter, now_ns, ARBITER_EVENT_RELEASE, v, 0);
     }
     set_place(v, PLACE_OUT);
     cpu_process_set(&v->process, CPU_CLASS_NORMAL);

@@ -165,7 +165,8 @@ static SD_VARLINK_DEFINE_ENUM_TYPE(EventKind,
     VALUE(grant),
     COMMENT("Its slice is over: it is asked to stop."),
     VALUE(yield),
-    COMMENT("Nothing of it is on the GPU any more. value: what it was charged, in nanoseconds."),
+    COMMENT("Nothing of it is on the GPU any more, or its renderer is gone and waits no more. "
+            "value: what it was charged, in nanoseconds."),
     VALUE(release),
     COMMENT("Its renderer is killed for holding the GPU. value: for how long, in nanoseconds."),
     VALUE(reset));

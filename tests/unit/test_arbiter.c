@@ -328,6 +328,20 @@ static void test_a_page_that_lies(void **state)
     assert_int_equal(stats(&a).faults, 1);
 }
 
+/* Nobody to kill yet: it is done when there is. */
+static void test_a_page_that_lies_early(void **state)
+{
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    enter(&a);
+    a.ack->slots[LEASE_SLOT_GL].completions = 1000;
+    assert_int_equal(stats(&a).faults, 1);
+    assert_int_equal(stats(&a).faults, 1); /* told once */
+    a.ack->slots[LEASE_SLOT_GL].completions = 0;
+    start_child(&a);
+    assert_killed(&a);
+}
+
 static void test_holds_the_gpu_for_ever(void **state)
 {
     open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 100000000);
@@ -436,6 +450,28 @@ static void test_events(void **state)
     end(&b, true);
 }
 
+/* Whatever becomes of a renderer, its wait has an end. */
+static void test_waits_end(void **state)
+{
+    struct arbiter_event event, last = {.kind = ARBITER_N_EVENT_KINDS};
+    uint64_t cursor = 0, lost;
+
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    enter(&a);
+    assert_false(ask(&b));
+    wait_for_state(&a, LEASE_YIELDING); /* b's wait was seen */
+    detach(&b);
+    while (arbiter_read_events(arbiter, &cursor, &event, 1, &lost) == 1) {
+        if (event.vgpu == arbiter_vgpu_number(b.vgpu))
+            last = event;
+    }
+    assert_int_equal(last.kind, ARBITER_EVENT_RELEASE);
+    assert_int_equal(last.value, 0);
+    end(&a, true);
+}
+
 static void test_totals(void **state)
 {
     struct arbiter_totals totals;
@@ -470,10 +506,12 @@ int main(void)
         TEST(test_gone_while_yielding),
         TEST(test_gone_while_waiting),
         TEST(test_a_page_that_lies),
+        TEST(test_a_page_that_lies_early),
         TEST(test_holds_the_gpu_for_ever),
         TEST(test_admission),
         TEST(test_shared_entitlement),
         TEST(test_events),
+        TEST(test_waits_end),
         TEST(test_totals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,6 +91,17 @@ static void test_pieces(void **state)
     free(text);
 }
 
+static void test_gone_while_waiting(void **state)
+{
+    struct timeline t;
+    begin(&t, false);
+    add(&t, TIMELINE_WAIT, 10);
+    timeline_add(&t, 1, 7, TIMELINE_RELEASE, 25000, 0);
+    end(&t, 50000);
+    assert_string_equal(text, HEAD SPAN("wait", "10.000", "15.000") "}" TAIL);
+    free(text);
+}
+
 static void test_gap(void **state)
 {
     struct timeline t;
@@ -121,7 +132,8 @@ static void test_kinds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_turn), cmocka_unit_test(test_preempted),
-        cmocka_unit_test(test_pieces), cmocka_unit_test(test_gap), cmocka_unit_test(test_kinds)};
+        cmocka_unit_test(test_turn),   cmocka_unit_test(test_preempted),
+        cmocka_unit_test(test_pieces), cmocka_unit_test(test_gone_while_waiting),
+        cmocka_unit_test(test_gap),    cmocka_unit_test(test_kinds)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
