@@ -80,11 +80,21 @@ struct backend_events {
 /* Which of the processes that use a GPU its driver lets go first, where it can. */
 enum backend_priority { BACKEND_PRIORITY_LOW, BACKEND_PRIORITY_MEDIUM, BACKEND_PRIORITY_HIGH };
 
+enum backend_vulkan {
+    BACKEND_VULKAN_OFF,
+    BACKEND_VULKAN_AUTO, /* where it works */
+    BACKEND_VULKAN_ON,   /* or nothing works */
+};
+
 struct backend_config {
     const char *gpu;                     /* "software", or a render node's path, "auto" */
     const struct backend_events *events; /* borrowed for the backend's life */
     void *opaque;
     enum backend_priority priority;
+    enum backend_vulkan vulkan;
+    int layer_fd;          /* with Vulkan: for its layer (protocol/layer.h); borrowed for the
+                              backend's life; -1 = none */
+    bool vulkan_must_gate; /* no Vulkan without the layer */
 };
 
 /* What things cost in host memory besides their texels, measured on llvmpipe; it is charged to the

@@ -4,7 +4,8 @@
  *
  * virglrenderer gets its GL contexts through callbacks of version 3. With version 4, which adds the
  * EGL display, it makes the context of its fence thread by itself, by other rules than ours; what
- * it gives for that, import of dma-bufs, is for blob resources.
+ * it gives for that, import of dma-bufs, is for blob resources of GL contexts. For Venus version 3
+ * has all that is needed: per-context fences and a render server of ours.
  */
 #include "mediator/base/log.h"
 #include "mediator/base/util.h"
@@ -19,9 +20,6 @@
 
 #define CALLBACKS_VERSION 3
 
-#define CAPSET_VIRGL 1u
-#define CAPSET_VIRGL2 2u
-
 /* How long destroy waits for the GPU. virglrenderer's own cleanup would wait for ever. */
 #define DRAIN_MS 2000
 
@@ -35,11 +33,6 @@ static void on_fence(void *cookie, uint32_t number)
     struct virgl *v = cookie;
 
     virgl_fences_retire(&v->fences, number);
-}
-
-static void on_context_fence(void *cookie, uint32_t ctx_id, uint32_t ring_idx, uint64_t fence_id)
-{
-    /* None is ever asked for. */
 }
 
 /*
@@ -147,6 +140,17 @@ static bool context_use(struct virgl *v, struct virgl_ctx *ctx)
     return true;
 }
 
+static int gl_ctx_create(struct virgl *v, struct virgl_ctx *ctx, uint32_t capset, const char *name,
+                         size_t name_len)
+{
+    int r = virgl_renderer_context_create_with_flags(ctx->id, capset, (uint32_t)name_len, name);
+
+    /* It leaves the new context current without knowing so. */
+    v->current = VIRGL_CURRENT_UNKNOWN;
+    virgl_use_own_context(v);
+    return r == 0 ? 0 : -ENOMEM;
+}
+
 static int ctx_create(struct backend *b, uint32_t ctx_id, uint32_t capset_id, const char *name,
                       size_t name_len)
 {
@@ -158,31 +162,32 @@ static int ctx_create(struct backend *b, uint32_t ctx_id, uint32_t capset_id, co
     if (v->lost)
         return -EIO;
     if (ctx_id == 0 || ctx_id == VIRGL_CURRENT_UNKNOWN || ctx_id > INT32_MAX ||
-        (capset != CAPSET_VIRGL && capset != CAPSET_VIRGL2))
+        (capset != CAPSET_VIRGL && capset != CAPSET_VIRGL2 && capset != CAPSET_VENUS))
         return -EINVAL;
     ctx = calloc(1, sizeof(*ctx));
     if (!ctx)
         return -ENOMEM;
     ctx->id = ctx_id;
+    ctx->venus = capset == CAPSET_VENUS;
     r = id_table_put(&v->contexts, ctx_id, ctx);
-    if (r < 0) {
-        free(ctx);
-        return r;
+    if (r == 0) {
+        r = ctx->venus ? virgl_venus_ctx_create(v, ctx, name, name_len)
+                       : gl_ctx_create(v, ctx, capset, name, name_len);
+        if (r < 0)
+            id_table_remove(&v->contexts, ctx_id);
     }
-    r = virgl_renderer_context_create_with_flags(ctx_id, capset, (uint32_t)name_len, name);
-    /* It leaves the new context current without knowing so. */
-    v->current = VIRGL_CURRENT_UNKNOWN;
-    virgl_use_own_context(v);
-    if (r != 0) {
-        id_table_remove(&v->contexts, ctx_id);
+    if (r < 0)
         free(ctx);
-        return -ENOMEM;
-    }
-    return 0;
+    return r;
 }
 
 static void destroy_context(struct virgl *v, struct virgl_ctx *ctx)
 {
+    if (ctx->venus) {
+        virgl_venus_ctx_destroy(v, ctx);
+        free(ctx);
+        return;
+    }
     /* A later fence covers its last work too. */
     if (ctx->dirty && context_use(v, ctx))
         virgl_fences_create_marker(&v->fences);
@@ -205,9 +210,13 @@ static void ctx_destroy(struct backend *b, uint32_t ctx_id)
 static int ctx_attach(struct backend *b, uint32_t ctx_id, uint32_t resource_id)
 {
     struct virgl *v = virgl_from_backend(b);
+    struct virgl_ctx *ctx = id_table_get(&v->contexts, ctx_id);
+    const struct virgl_res *res = id_table_get(&v->resources, resource_id);
 
-    if (!id_table_get(&v->contexts, ctx_id) || !id_table_get(&v->resources, resource_id))
+    if (!ctx || !res)
         return -ENOENT;
+    if (ctx->venus)
+        return virgl_venus_ctx_attach(v, ctx, res);
     virgl_renderer_ctx_attach_resource((int)ctx_id, (int)resource_id);
     return 0;
 }
@@ -237,6 +246,8 @@ static int submit(struct backend *b, uint32_t ctx_id, void *buf, size_t bytes)
         return -EIO;
     if (!ctx)
         return -ENOENT;
+    if (ctx->venus)
+        return virgl_venus_submit(v, ctx, buf, bytes);
     if (bytes % 4 || bytes / 4 > INT32_MAX)
         return -EINVAL;
     r = virgl_stream_check(buf, bytes, &ctx->notes);
@@ -265,6 +276,9 @@ static int fence(struct backend *b, bool per_context, uint32_t ctx_id, uint32_t 
         return -EIO;
     if (!per_context)
         ctx_id = ring_idx = 0;
+    ctx = id_table_get(&v->contexts, ctx_id);
+    if (ctx && ctx->venus)
+        return virgl_venus_fence(v, ctx, ring_idx, fence_id);
     if (v->dirty > (current && current->dirty)) {
         /* Several: a rare case, so the common one has no list to keep. */
         if (v->own.dirty && context_use(v, &v->own))
@@ -318,22 +332,28 @@ static int event_fd(struct backend *b)
 
 static void dispatch(struct backend *b)
 {
-    virgl_check_queries(virgl_from_backend(b));
+    struct virgl *v = virgl_from_backend(b);
+
+    virgl_check_queries(v);
+    if (v->venus.server)
+        render_server_dispatch(v->venus.server);
 }
 
 /* ---- capsets --------------------------------------------------------------------------------- */
 
+static const uint32_t capsets[] = {CAPSET_VIRGL, CAPSET_VIRGL2, CAPSET_VENUS};
+
 static uint32_t capset_count(struct backend *b)
 {
-    return 2;
+    return virgl_from_backend(b)->venus.server ? 3 : 2;
 }
 
 static int capset_info(struct backend *b, uint32_t index, uint32_t *ret_id,
                        uint32_t *ret_max_version, uint32_t *ret_max_size)
 {
-    if (index > 1)
+    if (index >= capset_count(b))
         return -EINVAL;
-    *ret_id = index == 0 ? CAPSET_VIRGL : CAPSET_VIRGL2;
+    *ret_id = capsets[index];
     virgl_renderer_get_cap_set(*ret_id, ret_max_version, ret_max_size);
     return 0;
 }
@@ -343,13 +363,17 @@ static int capset(struct backend *b, uint32_t id, uint32_t version, void *buf, s
     struct virgl *v = virgl_from_backend(b);
     uint32_t max_version, max_size;
 
-    if (id != CAPSET_VIRGL && id != CAPSET_VIRGL2)
+    if (id != CAPSET_VIRGL && id != CAPSET_VIRGL2 && (id != CAPSET_VENUS || !v->venus.server))
         return -EINVAL;
     virgl_renderer_get_cap_set(id, &max_version, &max_size);
     if (version > max_version || size < max_size)
         return -EINVAL;
     memset(buf, 0, size);
-    virgl_use_own_context(v);
+    /* Who asks for it is about to make a context. */
+    if (id == CAPSET_VENUS)
+        render_server_start(v->venus.server);
+    else
+        virgl_use_own_context(v);
     virgl_renderer_fill_caps(id, version, buf);
     return 0;
 }
@@ -379,20 +403,33 @@ static bool drain(struct virgl *v)
     return false;
 }
 
-static int start_virglrenderer(struct virgl *v, const char **ret_error)
+/* True if virglrenderer is up. */
+static bool init_virglrenderer(struct virgl *v)
 {
-    static const int flags = VIRGL_RENDERER_THREAD_SYNC | VIRGL_RENDERER_ASYNC_FENCE_CB;
-    struct epoll_event event = {.events = EPOLLIN};
-    int r;
+    int flags = VIRGL_RENDERER_THREAD_SYNC | VIRGL_RENDERER_ASYNC_FENCE_CB | virgl_venus_flags(v);
+    int r = virgl_renderer_init(v, flags, &v->callbacks);
 
-    virgl_set_log_callback(on_log, NULL, NULL);
-    r = virgl_renderer_init(v, flags, &v->callbacks);
     if (r != 0 && !egl_gpu_gles(v->gpu) && egl_gpu_set_gles(v->gpu, true)) {
         egl_gpu_destroy_context(v->gpu, TAKE_PTR(v->spare));
         r = virgl_renderer_init(v, flags | VIRGL_RENDERER_USE_GLES, &v->callbacks);
     }
     egl_gpu_destroy_context(v->gpu, TAKE_PTR(v->spare));
-    if (r != 0) {
+    return r == 0;
+}
+
+static int start_virglrenderer(struct virgl *v, const char **ret_error)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    bool up;
+
+    virgl_set_log_callback(on_log, NULL, NULL);
+    up = init_virglrenderer(v);
+    if (!up && v->venus.server) {
+        log_warning("virglrenderer does not start with Vulkan, trying without");
+        virgl_venus_give_up(v);
+        up = init_virglrenderer(v);
+    }
+    if (!up) {
         *ret_error = "virglrenderer does not start on this GPU (it needs OpenGL 3.1 or ES 3.0)";
         return -ENODEV;
     }
@@ -412,6 +449,7 @@ static void stop_virglrenderer(struct virgl *v)
     if (!v->initialized)
         return;
     virgl_fences_forget(&v->fences);
+    virgl_venus_forget(v);
     destroy_contexts(v);
     virgl_resource_destroy_all(v);
     if (drain(v))
@@ -431,10 +469,27 @@ static void virgl_destroy(struct backend *b)
         return;
     stop_virglrenderer(v);
     egl_gpu_close(v->gpu);
+    virgl_venus_finish(v);
     close_fd_p(&v->event_fd);
     virgl_fences_finish(&v->fences);
     instance = NULL;
     free(v);
+}
+
+/* Fails only where there has to be Vulkan. */
+static int find_vulkan(struct virgl *v, const struct backend_config *config, const char **ret_error)
+{
+    const char *why = NULL;
+    int r;
+
+    if (config->vulkan == BACKEND_VULKAN_OFF)
+        return 0;
+    r = virgl_venus_find(v, config, &why);
+    if (r < 0 && config->vulkan == BACKEND_VULKAN_ON)
+        *ret_error = why;
+    else if (r < 0)
+        log_info("no Vulkan: %s", why);
+    return config->vulkan == BACKEND_VULKAN_ON ? r : 0;
 }
 
 static int virgl_create(const struct backend_config *config, struct backend **ret,
@@ -468,9 +523,12 @@ static int virgl_create(const struct backend_config *config, struct backend **re
         .create_gl_context = on_create_context,
         .destroy_gl_context = on_destroy_context,
         .make_current = on_make_current,
-        .write_context_fence = on_context_fence,
+        .write_context_fence = virgl_venus_on_fence,
+        .get_server_fd = virgl_venus_get_server_fd,
     };
     virgl_fences_init(&v->fences, config->events, config->opaque);
+    virgl_venus_init(v);
+    v->software = strcmp(choice.id, EGL_GPU_SOFTWARE) == 0;
     id_table_init(&v->contexts);
     id_table_init(&v->resources);
     instance = v;
@@ -483,17 +541,24 @@ static int virgl_create(const struct backend_config *config, struct backend **re
     } else {
         r = egl_gpu_open(choice.id, &v->gpu, ret_error);
     }
+    if (r == 0)
+        r = find_vulkan(v, config, ret_error);
     if (r == 0) {
         egl_gpu_set_priority(v->gpu, config->priority);
         r = start_virglrenderer(v, ret_error);
+    }
+    if (r == 0 && config->vulkan == BACKEND_VULKAN_ON && !v->venus.server) {
+        *ret_error = "virglrenderer does not start with Vulkan";
+        r = -ENODEV;
     }
     if (r < 0) {
         virgl_destroy(&v->base);
         return r;
     }
-    snprintf(v->text, sizeof(v->text), "virgl on %s, OpenGL%s by %s (%s%s%s)", choice.id,
+    snprintf(v->text, sizeof(v->text), "virgl on %s, OpenGL%s by %s (%s%s%s)%s", choice.id,
              egl_gpu_gles(v->gpu) ? " ES" : "", egl_gpu_renderer(v->gpu), egl_gpu_platform(v->gpu),
-             egl_gpu_driver(v->gpu)[0] ? ", " : "", egl_gpu_driver(v->gpu));
+             egl_gpu_driver(v->gpu)[0] ? ", " : "", egl_gpu_driver(v->gpu),
+             v->venus.server ? ", Vulkan" : "");
     *ret = &v->base;
     return 0;
 }
@@ -503,8 +568,8 @@ static void virgl_reset(struct backend *b)
     struct virgl *v = virgl_from_backend(b);
     const char *error = NULL;
 
-    if (v->lost) {
-        /* New GL contexts are the way out of a GPU reset. */
+    if (v->lost || (v->venus.server && render_server_ended(v->venus.server))) {
+        /* New GL contexts are the way out of a GPU reset, and so is a new render server. */
         stop_virglrenderer(v);
         if (start_virglrenderer(v, &error) < 0)
             log_error("the GPU does not come back: %s", error);
@@ -514,6 +579,7 @@ static void virgl_reset(struct backend *b)
     }
     /* Not virgl_renderer_reset(): it stops the fence thread for good. */
     virgl_fences_forget(&v->fences);
+    virgl_venus_forget(v);
     destroy_contexts(v);
     virgl_resource_destroy_all(v);
     note_covered(v, &v->own);
@@ -545,6 +611,8 @@ const struct backend_ops backend_virgl = {
     .resource_unback = virgl_resource_unback,
     .transfer_to_host = virgl_transfer_to_host,
     .transfer_from_host = virgl_transfer_from_host,
+    .blob_create = virgl_blob_create,
+    .blob_map = virgl_blob_map,
     .submit = submit,
     .stream_piece = virgl_stream_piece,
     .fence = fence,

@@ -595,7 +595,7 @@ int main(void)
         VIRGL_TEST(context_error),
     };
 
-    if (!virgl_available("test_backend_virgl"))
+    if (!virgl_available("test_backend_virgl", BACKEND_VULKAN_OFF))
         return SKIP;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

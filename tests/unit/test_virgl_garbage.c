@@ -128,7 +128,7 @@ int main(void)
         VIRGL_TEST(garbage),
     };
 
-    if (!virgl_available("test_virgl_garbage"))
+    if (!virgl_available("test_virgl_garbage", BACKEND_VULKAN_OFF))
         return SKIP;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

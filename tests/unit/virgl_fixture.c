@@ -70,15 +70,18 @@ void virgl_wait_fence(struct virgl_fixture *f, uint32_t ctx_id, uint32_t ring_id
 
 /* ---- fixture --------------------------------------------------------------------------------- */
 
-static int create(struct virgl_fixture *f, const char **error)
+static int create(struct virgl_fixture *f, enum backend_vulkan vulkan, const char **error)
 {
-    const struct backend_config config = {
-        .gpu = "software", .events = &events, .opaque = &f->fences};
+    const struct backend_config config = {.gpu = "software",
+                                          .events = &events,
+                                          .opaque = &f->fences,
+                                          .vulkan = vulkan,
+                                          .layer_fd = -1};
 
     return backend_virgl.create(&config, &f->b, error);
 }
 
-int virgl_set_up(void **state)
+static int set_up(void **state, enum backend_vulkan vulkan)
 {
     struct virgl_fixture *f = calloc(1, sizeof(*f));
     const char *error = "";
@@ -87,19 +90,29 @@ int virgl_set_up(void **state)
     f->fences.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&f->fences.lock, NULL);
     f->ops = &backend_virgl;
-    if (create(f, &error) < 0)
+    if (create(f, vulkan, &error) < 0)
         fail_msg("%s", error);
     *state = f;
     return 0;
 }
 
-bool virgl_available(const char *test)
+int virgl_set_up(void **state)
+{
+    return set_up(state, BACKEND_VULKAN_OFF);
+}
+
+int virgl_set_up_vulkan(void **state)
+{
+    return set_up(state, BACKEND_VULKAN_ON);
+}
+
+bool virgl_available(const char *test, enum backend_vulkan vulkan)
 {
     struct virgl_fixture f = {0};
     const char *error = "";
 
     log_init(test, NULL, false);
-    if (create(&f, &error) < 0) {
+    if (create(&f, vulkan, &error) < 0) {
         print_message("skipped: %s\n", error);
         return false;
     }

@@ -56,9 +56,10 @@ struct virgl_fixture {
 #define VIRGL_TEST(name) cmocka_unit_test_setup_teardown(test_##name, virgl_set_up, virgl_tear_down)
 
 int virgl_set_up(void **state);
+int virgl_set_up_vulkan(void **state);
 int virgl_tear_down(void **state);
-/* False: there is no software EGL here, and a line says so. */
-bool virgl_available(const char *test);
+/* False: there is no software EGL here, or no Vulkan for who needs it, and a line says so. */
+bool virgl_available(const char *test, enum backend_vulkan vulkan);
 
 /* Whether a fence was reported already. */
 bool virgl_is_done(struct virgl_fixture *f, uint32_t ctx_id, uint32_t ring_idx, uint64_t fence_id);
