@@ -28,12 +28,12 @@ static const struct vtest_command_info commands[VTEST_COMMANDS] = {
     ROW(GET_PARAM, EXACTLY(1)),
     ROW(GET_CAPSET, EXACTLY(WORDS(vtest_get_capset))),
     ROW(CONTEXT_INIT, EXACTLY(1)),
-    ROW(RESOURCE_CREATE_BLOB, EXACTLY(6)),
-    ROW(SYNC_CREATE, EXACTLY(2)),
+    ROW(RESOURCE_CREATE_BLOB, EXACTLY(WORDS(vtest_create_blob))),
+    ROW(SYNC_CREATE, EXACTLY(WORDS(vtest_sync_value))),
     ROW(SYNC_UNREF, EXACTLY(1)),
     ROW(SYNC_READ, EXACTLY(1)),
-    ROW(SYNC_WRITE, EXACTLY(3)),
-    ROW(SYNC_WAIT, 2, ANY, VTEST_LENGTH_WORDS),
+    ROW(SYNC_WRITE, EXACTLY(WORDS(vtest_sync_point))),
+    ROW(SYNC_WAIT, WORDS(vtest_sync_wait), ANY, VTEST_LENGTH_WORDS),
     ROW(SUBMIT_CMD2, 1, ANY, VTEST_LENGTH_WORDS),
     /* What follows their headers is not described: nobody may send them to a server that says it
      * has no DRM sync objects. */

@@ -103,6 +103,49 @@ enum vtest_param {
     VTEST_PARAM_HAS_TIMELINE_SYNCOBJ = 2,
 };
 
+/* The answer is the resource's id, and then a descriptor: its memory, from offset 0 on. mem and
+ * flags are those of virtio-gpu's RESOURCE_CREATE_BLOB. */
+struct vtest_create_blob {
+    uint32_t mem, flags;
+    uint32_t bytes_lo, bytes_hi;
+    uint32_t blob_id_lo, blob_id_hi;
+};
+
+/* A synchronisation object has a value, which somebody may wait for. A point is a value of one;
+ * so is what SYNC_WRITE sets. */
+struct vtest_sync_value {
+    uint32_t lo, hi;
+};
+struct vtest_sync_point {
+    uint32_t id;
+    struct vtest_sync_value value;
+};
+
+/* The answer is empty, and then a descriptor that becomes readable. Points follow. */
+#define VTEST_SYNC_WAIT_ANY 1u
+#define VTEST_SYNC_WAIT_FOREVER_MS 0x80000000u /* and above */
+struct vtest_sync_wait {
+    uint32_t flags;
+    uint32_t timeout_ms; /* after it nobody looks at the descriptor any more */
+};
+
+/* SUBMIT_CMD2 is a count and as many batches; offsets and sizes are in words, offsets from the
+ * count on. When its commands are done on their timeline, a batch's points are reached. */
+#define VTEST_BATCH_RING_IDX 1u /* ring_idx counts; otherwise the points are reached at once */
+struct vtest_batch {
+    uint32_t flags;
+    uint32_t commands_offset, commands_size;
+    uint32_t points_offset, points_count;
+    uint32_t ring_idx;
+    /* since version 4: DRM sync objects, for servers that have some */
+    uint32_t in_syncobjs, out_syncobjs;
+};
+#define VTEST_BATCH_BYTES_V3 offsetof(struct vtest_batch, in_syncobjs)
+#define VTEST_VERSION_SYNCOBJS 4u
+
+_Static_assert(sizeof(struct vtest_create_blob) == 6 * 4, "wire size");
+_Static_assert(sizeof(struct vtest_sync_point) == 3 * 4, "wire size");
+_Static_assert(sizeof(struct vtest_batch) == 8 * 4, "wire size");
 _Static_assert(sizeof(struct vtest_header) == 8, "wire size");
 _Static_assert(sizeof(struct vtest_resource_create) == 10 * 4, "wire size");
 _Static_assert(sizeof(struct vtest_resource_create2) == 11 * 4, "wire size");

@@ -7,11 +7,14 @@
 
 #include <string.h>
 
+/* Timelines that a context can have: as many as virtio-gpu gives it. */
+#define TIMELINES_MAX VIRTIO_GPU_RINGS_MAX
+
 #define CAPSET_VIRGL 1u
 #define CAPSET_VIRGL2 2u
 
 /* In capset 2, the word of capability_bits, and the bit in it that says that buffers can be mapped
- * for good: for that the client would ask for blob resources, which are not offered. */
+ * for good: for that the client would ask for blobs of OpenGL's memory, which it could not map. */
 #define CAPS2_BITS_OFFSET 392u
 #define CAPS2_BUFFER_STORAGE (1u << 31)
 
@@ -53,8 +56,10 @@ static int get_param(struct vtest_session *s, struct vtest_message *msg)
     memcpy(&param, msg->body, sizeof(param));
     if (vtest_answer(s, 2, msg->command, 2 * sizeof(*body), &body) < 0)
         return -ENOMEM;
-    /* Known or not, and the value: there are no timelines and no sync objects. */
+    /* Known or not, and the value. There are no DRM sync objects. */
     body[0] = param == VTEST_PARAM_MAX_TIMELINE_COUNT;
+    if (body[0] && gpu_has_feature(s->device, VIRTIO_GPU_F_CONTEXT_INIT))
+        body[1] = TIMELINES_MAX;
     return 0;
 }
 
@@ -159,13 +164,15 @@ static int context_init(struct vtest_session *s, struct vtest_message *msg)
     return vtest_context_create(s, msg);
 }
 
-static int submit_cmd(struct vtest_session *s, struct vtest_message *msg)
+int vtest_submit(struct vtest_session *s, struct vtest_message *msg, void *commands, size_t bytes)
 {
-    int r = gpu_submit(s->device, VTEST_CTX_ID, msg->body, msg->body_bytes, &s->submitted);
+    int r = gpu_submit(s->device, VTEST_CTX_ID, commands, bytes, &s->submitted);
 
     /* Also if it failed: what came before the wrong command is under way. */
-    s->dirty = true;
-    s->started = false;
+    if (!gpu_context_is_vulkan(s->device, VTEST_CTX_ID)) {
+        s->dirty = true;
+        s->started = false;
+    }
     if (r == -EAGAIN)
         return r;
     s->submitted = 0;
@@ -175,6 +182,11 @@ static int submit_cmd(struct vtest_session *s, struct vtest_message *msg)
     latency_queue_add(&s->streams, s->taken_ns);
     s->taken_ns = 0;
     return 0;
+}
+
+static int submit_cmd(struct vtest_session *s, struct vtest_message *msg)
+{
+    return vtest_submit(s, msg, msg->body, msg->body_bytes);
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -197,6 +209,13 @@ static const struct vtest_handler_row handlers[VTEST_COMMANDS] = {
     [VTEST_GET_PARAM] = {get_param, false},
     [VTEST_GET_CAPSET] = {get_capset, false},
     [VTEST_CONTEXT_INIT] = {context_init, false},
+    [VTEST_RESOURCE_CREATE_BLOB] = {vtest_resource_create_blob, true},
+    [VTEST_SYNC_CREATE] = {vtest_sync_create, false},
+    [VTEST_SYNC_UNREF] = {vtest_sync_unref, false},
+    [VTEST_SYNC_READ] = {vtest_sync_read, false},
+    [VTEST_SYNC_WRITE] = {vtest_sync_write, false},
+    [VTEST_SYNC_WAIT] = {vtest_sync_wait, false},
+    [VTEST_SUBMIT_CMD2] = {vtest_submit_cmd2, true, true},
 };
 
 const struct vtest_handler_row *vtest_handler_of(uint32_t command)

@@ -48,6 +48,7 @@ struct vtest_session {
     char name[VTEST_NAME_MAX]; /* of the context: the client's program */
     uint32_t name_len;
     uint32_t last_id;          /* the last resource id that we chose */
+    struct id_table hollow;    /* ids of blobs that could not be made, by themselves */
     struct vtest_memory *lent; /* borrowed; on its way to become a backing */
 
     bool dirty;         /* work was submitted that no fence covers yet */
@@ -57,10 +58,17 @@ struct vtest_session {
     bool gated;         /* the first message of input waits for the lease; likewise */
     struct request_watch watch;
     size_t submitted;     /* bytes of that message's stream that are submitted */
+    uint32_t batch;       /* the one of that message that is next */
     struct gpu_cmd fence; /* a fence without a command: the device answers it when it is done */
     uint64_t taken_ns;    /* when the stream that is the next message was taken up; 0 = not yet */
     struct latency_queue streams; /* that are under way */
     size_t fenced_streams;        /* the first of them, that fence is for */
+
+    struct id_table syncs;             /* of struct vtest_sync, a reference each */
+    uint32_t last_sync_id;             /* the last that we chose */
+    struct vtest_sync_waiter *waiters; /* owned list */
+    uint32_t n_waiters;
+    uint32_t n_batches; /* that wait for their fence; each owned by the device until then */
 
     bool ended;
     bool closed; /* by the client, which is no fault */
@@ -114,7 +122,7 @@ vtest_handler vtest_resource_busy_wait;
 /* Nothing is to be handled just now: has the GPU begin with what was submitted. When somebody asks
  * for it, it may be done. */
 void vtest_start_work(struct vtest_session *s);
-/* ops->complete of the device: the one fence, now or later, or because all is given up. */
+/* ops->complete of the device: a fence, now or later, or because all is given up. */
 void vtest_fence_done(void *s, struct gpu_cmd *cmd);
 /* Counts the streams that are complete, if all work is. */
 void vtest_count_streams(struct vtest_session *s);
@@ -124,15 +132,40 @@ bool vtest_wait_is_over(struct vtest_session *s);
 /* ---- vtest_commands.c ------------------------------------------------------------------------ */
 
 int vtest_context_create(struct vtest_session *s, struct vtest_message *msg);
+/* Submits to the context: 0, -EAGAIN (has to wait; to be called again with the same), or refused.
+ */
+int vtest_submit(struct vtest_session *s, struct vtest_message *msg, void *commands, size_t bytes);
 
 /* ---- vtest_resource.c ------------------------------------------------------------------------ */
 
 vtest_handler vtest_resource_create, vtest_resource_create2, vtest_resource_unref,
     vtest_transfer_get, vtest_transfer_put, vtest_transfer_get2, vtest_transfer_put2;
 
+/* An id that no resource has. */
+uint32_t vtest_choose_id(struct vtest_session *s);
+
+/* Memory for the client to map, *ret_fd, which is the caller's to close; or -ENOMEM. */
+int vtest_memory_create(struct vtest_session *s, size_t bytes, struct vtest_memory **ret,
+                        int *ret_fd);
+void vtest_memory_destroy(struct vtest_session *s, struct vtest_memory *m);
+
 /* guest_ref and guest_unref of the device's operations: a "guest address" is one of ours, in the
  * memory that is lent. */
 void *vtest_memory_ref(void *s, uint64_t address, uint64_t *len, void **ret_ref);
 void vtest_memory_unref(void *s, void *ref);
+
+/* ---- vtest_blob.c ---------------------------------------------------------------------------- */
+
+vtest_handler vtest_resource_create_blob;
+
+/* ---- vtest_sync.c ---------------------------------------------------------------------------- */
+
+vtest_handler vtest_sync_create, vtest_sync_unref, vtest_sync_read, vtest_sync_write,
+    vtest_sync_wait, vtest_submit_cmd2;
+
+/* The fence of a batch is done. */
+void vtest_batch_done(struct vtest_session *s, struct gpu_cmd *cmd);
+/* When the device is gone. */
+void vtest_sync_finish(struct vtest_session *s);
 
 #endif

@@ -33,7 +33,7 @@ static uint64_t memory_cost(uint64_t bytes)
     return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 }
 
-static void memory_destroy(struct vtest_session *s, struct vtest_memory *m)
+void vtest_memory_destroy(struct vtest_session *s, struct vtest_memory *m)
 {
     munmap(m->base, m->bytes);
     gpu_uncharge(s->device, memory_cost(m->bytes));
@@ -45,13 +45,13 @@ void vtest_memory_unref(void *opaque, void *ref)
     struct vtest_memory *m = ref;
 
     if (m->shared)
-        memory_destroy(opaque, m);
+        vtest_memory_destroy(opaque, m);
 }
 
 /* Memory for the client to map: its size can't be changed, so that no access of ours ends in
  * SIGBUS. *ret_fd is the caller's to close. */
-static int memory_create(struct vtest_session *s, size_t bytes, struct vtest_memory **ret,
-                         int *ret_fd)
+int vtest_memory_create(struct vtest_session *s, size_t bytes, struct vtest_memory **ret,
+                        int *ret_fd)
 {
     struct vtest_memory *m;
     void *base = MAP_FAILED;
@@ -96,11 +96,12 @@ static uint32_t attach(struct vtest_session *s, struct gpu_resource *res, struct
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static uint32_t choose_id(struct vtest_session *s)
+uint32_t vtest_choose_id(struct vtest_session *s)
 {
     do
         s->last_id++;
-    while (s->last_id == 0 || gpu_resource_get(s->device, s->last_id));
+    while (s->last_id == 0 || gpu_resource_get(s->device, s->last_id) ||
+           id_table_get(&s->hollow, s->last_id));
     return s->last_id;
 }
 
@@ -144,12 +145,12 @@ static uint32_t create_shared(struct vtest_session *s, const struct vtest_resour
     if (response >= VIRTIO_GPU_RESP_ERR_UNSPEC || bytes == 0)
         return response;
     res = gpu_resource_get(s->device, id);
-    if (memory_create(s, bytes, &m, &fd) < 0) {
+    if (vtest_memory_create(s, bytes, &m, &fd) < 0) {
         response = VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
     } else {
         response = attach(s, res, m);
         if (response >= VIRTIO_GPU_RESP_ERR_UNSPEC)
-            memory_destroy(s, m);
+            vtest_memory_destroy(s, m);
     }
     if (response >= VIRTIO_GPU_RESP_ERR_UNSPEC)
         gpu_resource_remove(s->device, res);
@@ -193,7 +194,7 @@ static int create_and_answer(struct vtest_session *s, struct vtest_message *msg,
     if (by_server && id != 0)
         return vtest_refuse(msg, "an id, %u, where the server chooses", id);
     if (by_server)
-        id = choose_id(s);
+        id = vtest_choose_id(s);
     response = create_shared(s, req, id, bytes, &fd);
     if (response >= VIRTIO_GPU_RESP_ERR_UNSPEC)
         id = 0;
@@ -228,6 +229,8 @@ int vtest_resource_unref(struct vtest_session *s, struct vtest_message *msg)
     uint32_t id;
 
     memcpy(&id, msg->body, sizeof(id));
+    if (id_table_remove(&s->hollow, id))
+        return 0;
     res = gpu_resource_get(s->device, id);
     if (!res)
         return vtest_refuse(msg, "no resource %u", id);

@@ -21,13 +21,16 @@ static void answer_busy_wait(struct vtest_session *s, uint32_t busy)
         *body = busy;
 }
 
-/* ops->complete of the device: the one fence, now or later, or because all is given up. */
 void vtest_fence_done(void *opaque, struct gpu_cmd *cmd)
 {
     struct vtest_session *s = opaque;
 
     /* The device takes it for a command, and has counted it. */
     gpu_stat_add(&s->config.stats->commands, UINT64_MAX);
+    if (cmd != &s->fence) {
+        vtest_batch_done(s, cmd);
+        return;
+    }
     s->fence_pending = false;
     if (!s->ended)
         latency_queue_count(&s->streams, s->fenced_streams, s->config.stats);

@@ -56,7 +56,7 @@ def test_capsets(client):
 
 
 def test_params(client):
-    for param, answer in ((1, [1, 0]), (2, [0, 0]), (0, [0, 0]), (0xffffffff, [0, 0])):
+    for param, answer in ((1, [1, 64]), (2, [0, 0]), (0, [0, 0]), (0xffffffff, [0, 0])):
         client.send(message(vt.GET_PARAM, words(param)))
         assert client.read_words(4) == [2, vt.GET_PARAM, *answer]
 

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What of the vtest server depends on the GPU's time: answers that wait for a fence, and what may
- * happen meanwhile. The backend is the null one with fences that the test completes.
+ * happen meanwhile.
  */
-#include "mediator/renderer/vtest_session.h"
+#include "tests/unit/vtest_fixture.h"
 
-#include "mediator/base/util.h"
-#include "protocol/vtest.h"
-
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -15,64 +13,10 @@
 
 #include <cmocka.h>
 
-struct server {
-    sd_event *event;
-    struct gpu_fence_queue *queue;
-    struct backend *backend;
-    struct backend_ops ops; /* the null backend's, with these */
-    struct broker_stats stats;
-    struct vtest_session *session;
-    int sock;
-    bool ended, broken;
-    char reason[BROKER_TEXT_MAX];
-
-    unsigned n_fences;
-    uint64_t last_fence; /* asked for */
-    int fence_result;
-    unsigned n_finish;
-    int finish_result;
-};
-
-static struct server server;
-
-static int held_fence(struct backend *b, bool per_context, uint32_t ctx_id, uint32_t ring_idx,
-                      uint64_t fence_id)
-{
-    if (server.fence_result < 0)
-        return server.fence_result;
-    server.n_fences++;
-    server.last_fence = fence_id;
-    return 0;
-}
-
 static int finish(struct backend *b, unsigned timeout_us)
 {
     server.n_finish++;
     return server.finish_result;
-}
-
-static void on_ended(void *opaque, bool broken, const char *reason)
-{
-    assert_false(server.ended);
-    server.ended = true;
-    server.broken = broken;
-    strncpy(server.reason, reason, sizeof(server.reason) - 1);
-    vtest_session_destroy(TAKE_PTR(server.session));
-}
-
-/* Turns the loop until the session has nothing left to do, which must be soon. */
-static void turn(void)
-{
-    unsigned events = 0;
-
-    while (sd_event_run(server.event, 0) > 0)
-        assert_true(++events < 100);
-}
-
-static void say(const void *data, size_t size)
-{
-    assert_int_equal(send(server.sock, data, size, MSG_NOSIGNAL), size);
-    turn();
 }
 
 static void submit(void)
@@ -85,12 +29,6 @@ static void ask_busy(bool wait)
 {
     const uint32_t message[] = {2, VTEST_RESOURCE_BUSY_WAIT, 0, wait};
     say(message, sizeof(message));
-}
-
-static void assert_silent(void)
-{
-    char byte;
-    assert_int_equal(recv(server.sock, &byte, 1, MSG_DONTWAIT), -1);
 }
 
 static void assert_answer(uint32_t busy)
@@ -107,52 +45,6 @@ static void complete_fence(void)
 {
     gpu_fence_queue_events.fence_done(server.queue, 0, 0, server.last_fence);
     turn();
-}
-
-static int set_up(void **state)
-{
-    const char *error;
-    int fds[2];
-
-    server = (struct server){0};
-    assert_int_equal(sd_event_new(&server.event), 0);
-    assert_int_equal(gpu_fence_queue_create(&server.queue), 0);
-    const struct backend_config backend = {.events = &gpu_fence_queue_events,
-                                           .opaque = server.queue};
-    assert_int_equal(backend_null.create(&backend, &server.backend, &error), 0);
-    server.ops = backend_null;
-    server.ops.fence = held_fence;
-    server.backend->ops = &server.ops;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-    server.sock = fds[0];
-    const struct connection_config config = {
-        .event = server.event,
-        .backend = server.backend,
-        .fences = server.queue,
-        .limits = gpu_limits_default,
-        .stats = &server.stats,
-        .ended = on_ended,
-    };
-    assert_int_equal(vtest_session_create(&config, fds[1], &server.session), 0);
-    static const uint32_t hello[] = {4, VTEST_CREATE_RENDERER, 0x74736574};
-    say(hello, sizeof(hello));
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    vtest_session_destroy(server.session);
-    if (server.sock >= 0)
-        close(server.sock);
-    assert_int_equal(server.stats.resources, 0);
-    assert_int_equal(server.stats.resource_bytes, 0);
-    assert_int_equal(server.stats.contexts, 0);
-    assert_int_equal(server.stats.connected, 0);
-    assert_int_equal(server.stats.driver_ok, 0);
-    backend_null.destroy(server.backend);
-    gpu_fence_queue_destroy(server.queue);
-    sd_event_unref(server.event);
-    return 0;
 }
 
 static void hang_up(void)
@@ -317,7 +209,7 @@ static void test_counters(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, vtest_set_up, vtest_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_idle_needs_no_fence),
         TEST(test_answer_waits_for_the_fence),

@@ -62,6 +62,42 @@ def shared(command, handle, size=1024, level=0, offset=0, where=None):
     return message(command, fields, 10 + ((size + 3) // 4 if command == TRANSFER_PUT2 else 0))
 
 
+BLOB_GUEST, BLOB_HOST3D, BLOB_HOST3D_GUEST = 1, 2, 3
+MAPPABLE = 1
+WAIT_ANY, FOREVER = 1, 0xffffffff
+RING_IDX = 1
+
+
+def wide(value):
+    return [value & 0xffffffff, value >> 32]
+
+
+def create_blob(mem, size, blob_id=0, flags=MAPPABLE):
+    return message(RESOURCE_CREATE_BLOB, words(mem, flags, *wide(size), *wide(blob_id)))
+
+
+def points(*pairs):
+    return [word for sync, value in pairs for word in (sync, *wide(value))]
+
+
+def sync_wait(*pairs, flags=0, timeout=FOREVER):
+    return message(SYNC_WAIT, words(flags, timeout, *points(*pairs)))
+
+
+def submit2(version, *batches):
+    """Each batch is (commands, points, ring or None)."""
+    stride = 8 if version >= 4 else 6
+    at = 1 + stride * len(batches)
+    head, body = [len(batches)], b''
+    for commands, pairs, ring in batches:
+        raised = words(*points(*pairs))
+        head += [0 if ring is None else RING_IDX, at, len(commands) // 4,
+                 at + len(commands) // 4, len(pairs), ring or 0, 0, 0][:stride]
+        body += commands + raised
+        at += (len(commands) + len(raised)) // 4
+    return message(SUBMIT_CMD2, words(*head) + body)
+
+
 def busy_wait(handle, wait):
     return message(RESOURCE_BUSY_WAIT, words(handle, int(wait)))
 
@@ -147,6 +183,30 @@ class Client:
             return handle, mmap.mmap(fd, size)
         finally:
             os.close(fd)
+
+    def blob(self, *args, **options):
+        """Its handle and descriptor."""
+        self.send(create_blob(*args, **options))
+        length, command, handle = self.read_words(3)
+        assert (length, command) == (1, RESOURCE_CREATE_BLOB) and handle
+        return handle, self.read_fd()
+
+    def sync(self, value=0):
+        self.send(message(SYNC_CREATE, words(*wide(value))))
+        length, command, sync = self.read_words(3)
+        assert (length, command) == (1, SYNC_CREATE) and sync
+        return sync
+
+    def sync_value(self, sync):
+        self.send(message(SYNC_READ, words(sync)))
+        length, command, low, high = self.read_words(4)
+        assert (length, command) == (2, SYNC_READ)
+        return low | high << 32
+
+    def sync_fd(self, *pairs, **options):
+        self.send(sync_wait(*pairs, **options))
+        assert self.read_words(2) == [0, SYNC_WAIT]
+        return self.read_fd()
 
     def busy(self, handle=0, wait=True):
         self.send(busy_wait(handle, wait))
