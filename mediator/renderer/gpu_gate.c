@@ -139,6 +139,7 @@ static void on_opened(void *opaque)
         gpu_submit_continue(dev, cmd);
     else if (cmd)
         (void)gpu_device_handle(dev, cmd);
+    gpu_scanouts_opened(dev);
     if (!dev->blocked && dev->ops->resume)
         dev->ops->resume(dev->opaque);
     /* The one who waited may be gone, or have failed. */

@@ -122,6 +122,7 @@ struct gpu_scanout {
     } blob;              /* how the resource is to be read, if it is a blob; width 0 = it is none */
     struct gpu_damage damage; /* not sent yet, relative to r */
     uint32_t cursor_resource; /* 0 = hidden */
+    bool cursor_due;          /* its picture is to be read when the lease is there */
     uint32_t cursor_x, cursor_y, hot_x, hot_y;
 };
 
@@ -282,6 +283,8 @@ static inline bool gpu_context_is_vulkan(const struct gpu_device *dev, uint32_t 
 void gpu_scanouts_clear(struct gpu_device *dev);
 /* The resource goes away: what shows it is switched off. */
 void gpu_scanout_resource_gone(struct gpu_device *dev, struct gpu_resource *res);
+/* The lease is there: reads what waited for it. */
+void gpu_scanouts_opened(struct gpu_device *dev);
 /* The display has been replaced: tells it what is shown. */
 void gpu_scanouts_announce(struct gpu_device *dev);
 

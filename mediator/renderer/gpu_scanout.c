@@ -6,6 +6,9 @@
  * scan-out, and the damage is read from the backend and sent in bands, as long as the display has
  * room; what is left waits, so memory is bounded however slow the display is. By dma-buf: the
  * display has the buffer and is told what changed. Blobs of guest memory always go by copy.
+ *
+ * Reading pixels is work for the GPU and needs the lease. A flush waits for it as a command does;
+ * what can't wait in a queue (the display has room again, the cursor) is left for when it is there.
  */
 #include "mediator/renderer/gpu_internal.h"
 
@@ -122,7 +125,8 @@ static void scanout_push(struct gpu_device *dev, uint32_t id)
     struct gpu_scanout *s = &dev->scanouts[id];
     struct gpu_damage *d = &s->damage;
 
-    if (s->resource_id == 0 || damage_empty(d) || !display_ready(dev))
+    if (s->resource_id == 0 || damage_empty(d) || !display_ready(dev) ||
+        (!s->dmabuf && !gpu_gate_enter(dev)))
         return;
     gpu_stat_add(&dev->stats->flushes, 1);
     if (s->dmabuf) {
@@ -131,7 +135,7 @@ static void scanout_push(struct gpu_device *dev, uint32_t id)
         *d = (struct gpu_damage){0};
         return;
     }
-    while (!damage_empty(d) && display_ready(dev)) {
+    while (!damage_empty(d) && display_ready(dev) && gpu_gate_enter(dev)) {
         int r = send_band(dev, id);
         if (r < 0) {
             *d = (struct gpu_damage){0};
@@ -142,7 +146,7 @@ static void scanout_push(struct gpu_device *dev, uint32_t id)
         *d = (struct gpu_damage){0};
 }
 
-void gpu_device_display_ready(struct gpu_device *dev)
+static void push_all(struct gpu_device *dev)
 {
     /* The one after the last one served comes first: a busy scan-out starves no other. */
     for (uint32_t i = 0; i < dev->n_scanouts && display_ready(dev); i++) {
@@ -153,6 +157,22 @@ void gpu_device_display_ready(struct gpu_device *dev)
         if (!display_ready(dev))
             dev->next_scanout = id + 1;
     }
+}
+
+void gpu_device_display_ready(struct gpu_device *dev)
+{
+    push_all(dev);
+    gpu_gate_check(dev);
+}
+
+/* Whether a change of res has to be read for a display now. */
+static bool is_read(const struct gpu_device *dev, const struct gpu_resource *res)
+{
+    for (uint32_t id = 0; res->scanouts >> id; id++) {
+        if (res->scanouts & 1u << id && !dev->scanouts[id].dmabuf)
+            return display_ready(dev);
+    }
+    return false;
 }
 
 /* Gives the display the buffer itself, if backend and display can. */
@@ -209,6 +229,7 @@ static void cursor_hide(struct gpu_device *dev, uint32_t id)
     struct gpu_scanout *s = &dev->scanouts[id];
 
     s->cursor_resource = 0;
+    s->cursor_due = false;
     if (dev->display)
         dev->display->ops->cursor_move(dev->display, id, s->cursor_x, s->cursor_y, false);
 }
@@ -351,6 +372,11 @@ uint32_t gpu_cmd_resource_flush(struct gpu_device *dev, struct gpu_call *call)
         return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
     if (!flush_inside(dev, res, &req->r))
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+    if (is_read(dev, res) && !gpu_gate_enter(dev)) {
+        dev->blocked = call->cmd;
+        dev->gated = true;
+        return GPU_WAITS;
+    }
     for (uint32_t id = 0; res->scanouts >> id; id++) {
         struct gpu_scanout *s = &dev->scanouts[id];
         struct gpu_damage d;
@@ -366,14 +392,15 @@ uint32_t gpu_cmd_resource_flush(struct gpu_device *dev, struct gpu_call *call)
 
 /* ---- the cursor ------------------------------------------------------------------------------ */
 
-/* Sends the cursor's picture, cut to or filled up to 64 × 64. */
+/* Sends the cursor's picture, cut to or filled up to 64 × 64, now or when the lease is there. */
 static int cursor_show(struct gpu_device *dev, uint32_t id, const struct gpu_resource *res)
 {
-    const struct gpu_scanout *s = &dev->scanouts[id];
+    struct gpu_scanout *s = &dev->scanouts[id];
     uint32_t pixels[CURSOR_SIDE * CURSOR_SIDE] = {0};
     int r;
 
-    if (!dev->display)
+    s->cursor_due = dev->display && !gpu_gate_enter(dev);
+    if (!dev->display || s->cursor_due)
         return 0;
     r = dev->backend->ops->read_pixels(
         dev->backend, res->args.id, 0, 0, MIN(res->args.width, CURSOR_SIDE),
@@ -429,6 +456,23 @@ uint32_t gpu_cmd_move_cursor(struct gpu_device *dev, struct gpu_call *call)
     return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
+/* ---- the lease is there -----------------------------------------------------------------------
+ */
+
+void gpu_scanouts_opened(struct gpu_device *dev)
+{
+    for (uint32_t id = 0; id < dev->n_scanouts; id++) {
+        struct gpu_scanout *s = &dev->scanouts[id];
+        const struct gpu_resource *cursor = gpu_resource_get(dev, s->cursor_resource);
+
+        if (s->cursor_due && cursor)
+            (void)cursor_show(dev, id, cursor);
+        else
+            s->cursor_due = false;
+    }
+    push_all(dev);
+}
+
 /* ---- another display ------------------------------------------------------------------------- */
 
 void gpu_scanouts_announce(struct gpu_device *dev)
@@ -445,4 +489,5 @@ void gpu_scanouts_announce(struct gpu_device *dev)
         if (cursor)
             (void)cursor_show(dev, id, cursor);
     }
+    gpu_gate_check(dev);
 }

@@ -238,6 +238,124 @@ static void test_vulkan_takes_no_lease_here(void **state)
     fixture_fence_done(f, &f->fences[1]);
 }
 
+/* ---- displays ------------------------------------------------------------------------------- */
+
+static unsigned updates(const struct fixture *f, enum fixture_display_call call)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < f->n_events; i++)
+        n += f->events[i].call == call;
+    return n;
+}
+
+static void show(struct fixture *f)
+{
+    gpu_device_set_display(f->dev, &f->display);
+    fixture_create_2d(f, 1, 64, 32);
+    assert_int_equal(fixture_set_scanout(f, 0, 1, 0, 0, 64, 32), OK);
+    assert_int_equal(rings(), 0); /* nothing was read yet */
+}
+
+static void test_a_flush_waits_for_the_grant(void **state)
+{
+    struct fixture *f = *state;
+
+    show(f);
+    assert_int_equal(fixture_flush(f, 1, 0, 0, 64, 32), NOT_COMPLETE);
+    assert_false(f->go_on);
+    assert_int_equal(rings(), 1);
+    assert_int_equal(updates(f, CALL_UPDATE), 0);
+    grant(false);
+    run_events();
+    assert_int_equal(fixture_response(f), OK);
+    assert_int_equal(updates(f, CALL_UPDATE), 1);
+    assert_int_equal(f->resumed, 1);
+    assert_int_equal(ack()->submits, 1);
+    assert_int_equal(ack()->in_flight, 0);
+
+    /* What nobody shows, or can take now, is not read. */
+    lease_yield(&t.lease);
+    assert_true(lease_settle(&t.lease));
+    fixture_create_2d(f, 2, 64, 32);
+    assert_int_equal(fixture_flush(f, 2, 0, 0, 64, 32), OK);
+    f->room = 0;
+    assert_int_equal(fixture_flush(f, 1, 0, 0, 64, 32), OK);
+    assert_int_equal(rings(), 0);
+
+    /* Later it can. */
+    f->room = 10;
+    gpu_device_display_ready(f->dev);
+    assert_int_equal(updates(f, CALL_UPDATE), 1);
+    assert_int_equal(rings(), 1);
+    grant(false);
+    run_events();
+    assert_int_equal(updates(f, CALL_UPDATE), 2);
+    assert_int_equal(ack()->in_flight, 0);
+}
+
+static void test_the_lease_goes_between_bands(void **state)
+{
+    struct fixture *f = *state;
+
+    gpu_device_set_display(f->dev, &f->display);
+    fixture_create_2d(f, 1, 4000, 1000); /* 16 bands */
+    assert_int_equal(fixture_set_scanout(f, 0, 1, 0, 0, 4000, 1000), OK);
+    grant(false);
+    f->room = 3;
+    assert_int_equal(fixture_flush(f, 1, 0, 0, 4000, 1000), OK);
+    assert_int_equal(updates(f, CALL_UPDATE), 3);
+    lease_yield(&t.lease);
+    f->room = 100;
+    gpu_device_display_ready(f->dev);
+    assert_int_equal(updates(f, CALL_UPDATE), 3);
+    assert_true(lease_settle(&t.lease)); /* it does not keep the GPU for what it may not read */
+    grant(false);
+    run_events();
+    assert_int_equal(updates(f, CALL_UPDATE), 16);
+    assert_int_equal(ack()->in_flight, 0);
+}
+
+static void test_dmabufs_need_no_grant(void **state)
+{
+    struct fixture *f = *state;
+
+    f->has_dmabuf = f->takes_dmabuf = true;
+    show(f);
+    assert_int_equal(fixture_flush(f, 1, 0, 0, 64, 32), OK);
+    assert_int_equal(updates(f, CALL_DMABUF_UPDATE), 1);
+    assert_int_equal(rings(), 0);
+}
+
+static void test_the_cursor_waits_by_itself(void **state)
+{
+    struct fixture *f = *state;
+    struct virtio_gpu_update_cursor req = {.resource_id = 1};
+
+    gpu_device_set_display(f->dev, &f->display);
+    fixture_create_2d(f, 1, 64, 64);
+    f->queue_index = VIRTIO_GPU_QUEUE_CURSOR;
+    assert_int_equal(SEND(f, VIRTIO_GPU_CMD_UPDATE_CURSOR, &req), OK);
+    assert_true(f->go_on);
+    assert_int_equal(updates(f, CALL_CURSOR_UPDATE), 0);
+    assert_int_equal(rings(), 1);
+    grant(false);
+    run_events();
+    assert_int_equal(updates(f, CALL_CURSOR_UPDATE), 1);
+    assert_int_equal(ack()->in_flight, 0);
+
+    /* A picture that is hidden meanwhile is not read. */
+    lease_yield(&t.lease);
+    assert_true(lease_settle(&t.lease));
+    assert_int_equal(SEND(f, VIRTIO_GPU_CMD_UPDATE_CURSOR, &req), OK);
+    req.resource_id = 0;
+    SEND(f, VIRTIO_GPU_CMD_UPDATE_CURSOR, &req);
+    grant(false);
+    run_events();
+    assert_int_equal(updates(f, CALL_CURSOR_UPDATE), 1);
+}
+
+/* ---- the end of work ------------------------------------------------------------------------ */
+
 static void test_given_back_when_all_is_complete(void **state)
 {
     struct fixture *f = *state;
@@ -459,6 +577,10 @@ int main(void)
         TEST(test_what_needs_no_gpu_does_not_wait),
         TEST(test_transfers_wait_too),
         TEST(test_vulkan_takes_no_lease_here),
+        TEST(test_a_flush_waits_for_the_grant),
+        TEST(test_the_lease_goes_between_bands),
+        TEST(test_dmabufs_need_no_grant),
+        TEST(test_the_cursor_waits_by_itself),
         TEST(test_given_back_when_all_is_complete),
         TEST(test_work_without_a_fence_is_covered),
         TEST(test_time_to_completion),
