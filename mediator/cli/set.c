@@ -2,10 +2,10 @@
 #include "mediator/cli/set.h"
 
 #include "mediator/base/util.h"
+#include "mediator/cli/arguments.h"
 #include "mediator/cli/client.h"
 #include "mediator/cli/knobs.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,17 +23,15 @@ const char set_help[] =
     "  --socket-dir DIR    where aliquotd's sockets are\n"
     "  --help              print this\n";
 
-enum { OPT_KNOB = 256, OPT_PERSIST, OPT_JSON, OPT_SOCKET_DIR, OPT_HELP };
-
 static const struct option long_options[] = {
-    {"weight", required_argument, NULL, OPT_KNOB},
-    {"reservation", required_argument, NULL, OPT_KNOB},
-    {"cap", required_argument, NULL, OPT_KNOB},
-    {"slice", required_argument, NULL, OPT_KNOB},
-    {"persist", no_argument, NULL, OPT_PERSIST},
-    {"json", no_argument, NULL, OPT_JSON},
-    {"socket-dir", required_argument, NULL, OPT_SOCKET_DIR},
-    {"help", no_argument, NULL, OPT_HELP},
+    {"weight", required_argument, NULL, 0},
+    {"reservation", required_argument, NULL, 0},
+    {"cap", required_argument, NULL, 0},
+    {"slice", required_argument, NULL, 0},
+    {"persist", no_argument, NULL, 0},
+    {"json", no_argument, NULL, 0},
+    {"socket-dir", required_argument, NULL, 0},
+    {"help", no_argument, NULL, 0},
     {0},
 };
 
@@ -41,53 +39,33 @@ struct set_options {
     struct cli_options common;
     struct knobs knobs;
     const char *name; /* borrowed from argv */
-    bool persist, help;
+    bool persist;
 };
 
-static bool wrong(const char *text)
+static bool take(void *opaque, const char *name, const char *value)
 {
-    fprintf(stderr, "aliquot: %s\nTry 'aliquot set --help'.\n", text);
-    return false;
+    struct set_options *o = opaque;
+
+    if (strcmp(name, "persist") != 0)
+        return knobs_take(&o->knobs, name, value);
+    o->persist = true;
+    return true;
 }
 
-static bool parse(int argc, char **argv, struct set_options *o)
+static bool check(void *opaque, int n_words, char **words)
 {
-    int index = 0;
+    struct set_options *o = opaque;
 
-    optind = 0; /* begins anew */
-    for (int option; (option = getopt_long(argc, argv, "", long_options, &index)) != -1;) {
-        switch (option) {
-        case OPT_KNOB:
-            if (!knobs_take(&o->knobs, long_options[index].name, optarg)) {
-                fprintf(stderr, "Try 'aliquot set --help'.\n");
-                return false;
-            }
-            break;
-        case OPT_PERSIST:
-            o->persist = true;
-            break;
-        case OPT_JSON:
-            o->common.json = true;
-            break;
-        case OPT_SOCKET_DIR:
-            o->common.socket_dir = optarg;
-            break;
-        case OPT_HELP:
-            o->help = true;
-            return true;
-        default: /* getopt_long has named it */
-            fprintf(stderr, "Try 'aliquot set --help'.\n");
-            return false;
-        }
-    }
-    if (argc - optind < 1)
-        return wrong("the name of a vGPU is missing");
-    if (argc - optind > 1)
-        return wrong("one vGPU at a time");
-    o->name = argv[optind];
+    if (n_words < 1)
+        return arguments_wrong("the name of a vGPU is missing");
+    if (n_words > 1)
+        return arguments_wrong("one vGPU at a time");
+    o->name = words[0];
     return knobs_given(&o->knobs) ||
-           wrong("nothing to set: give --weight, --reservation, --cap or --slice");
+           arguments_wrong("nothing to set: give --weight, --reservation, --cap or --slice");
 }
+
+static const struct arguments arguments = {"set", long_options, "", take, check};
 
 static int call(const struct set_options *o, sd_json_variant **ret)
 {
@@ -112,16 +90,13 @@ int set_run(const struct cli_options *options, int argc, char **argv)
 {
     struct set_options o = {.common = *options};
     sd_json_variant *answer = NULL;
+    int status = arguments_parse(&arguments, argc, argv, &o.common, &o);
 
-    if (!parse(argc, argv, &o))
-        return EXIT_USAGE;
-    if (o.help) {
-        command_print_help(command_find("set"));
-        return EXIT_FINE;
-    }
+    if (status >= 0)
+        return status;
     if (call(&o, &answer) < 0)
         return EXIT_FAILED;
-    int status = EXIT_FINE;
+    status = EXIT_FINE;
     if (o.common.json) {
         status = client_print_json(answer);
     } else {

@@ -2,6 +2,7 @@
 #include "mediator/cli/top.h"
 
 #include "mediator/base/util.h"
+#include "mediator/cli/arguments.h"
 #include "mediator/cli/client.h"
 #include "mediator/cli/sample.h"
 #include "mediator/cli/screen.h"
@@ -9,7 +10,6 @@
 #include "mediator/cli/value.h"
 #include "mediator/daemon/config_value.h"
 
-#include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,15 +35,13 @@ const char top_help[] =
 #define COUNT_MAX 1000000000u
 #define PLAIN_WIDTH 80
 
-enum { OPT_INTERVAL = 256, OPT_COUNT, OPT_SORT, OPT_JSON, OPT_SOCKET_DIR, OPT_HELP };
-
 static const struct option long_options[] = {
-    {"interval", required_argument, NULL, OPT_INTERVAL},
-    {"count", required_argument, NULL, OPT_COUNT},
-    {"sort", required_argument, NULL, OPT_SORT},
-    {"json", no_argument, NULL, OPT_JSON},
-    {"socket-dir", required_argument, NULL, OPT_SOCKET_DIR},
-    {"help", no_argument, NULL, OPT_HELP},
+    {"interval", required_argument, NULL, 0},
+    {"count", required_argument, NULL, 0},
+    {"sort", required_argument, NULL, 0},
+    {"json", no_argument, NULL, 0},
+    {"socket-dir", required_argument, NULL, 0},
+    {"help", no_argument, NULL, 0},
     {0},
 };
 
@@ -52,7 +50,6 @@ struct top_options {
     double interval_s;
     uint64_t count; /* 0 = without end */
     enum top_sort sort;
-    bool help;
 };
 
 struct top {
@@ -74,46 +71,27 @@ static uint64_t clock_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static bool wrong(const char *text)
+static bool take(void *opaque, const char *name, const char *value)
 {
-    fprintf(stderr, "aliquot: %s\nTry 'aliquot top --help'.\n", text);
-    return false;
+    struct top_options *o = opaque;
+
+    if (!strcmp(name, "interval"))
+        return value_seconds(value, INTERVAL_MAX, &o->interval_s) ||
+               arguments_wrong("--interval: allowed are 0.05 to 3600 seconds");
+    if (!strcmp(name, "count"))
+        return value_unsigned(value, 1, COUNT_MAX, &o->count) == 0 ||
+               arguments_wrong("--count: allowed are 1 to 1000000000");
+    return top_sort_from_name(value, &o->sort) ||
+           arguments_wrong("--sort: allowed are share, waiting, p99, latency, submits, memory and "
+                           "name");
 }
 
-static bool parse(int argc, char **argv, struct top_options *o)
+static bool check(void *opaque, int n_words, char **words)
 {
-    optind = 0; /* begins anew */
-    for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
-        switch (option) {
-        case OPT_INTERVAL:
-            if (!value_seconds(optarg, INTERVAL_MAX, &o->interval_s))
-                return wrong("--interval: allowed are 0.05 to 3600 seconds");
-            break;
-        case OPT_COUNT:
-            if (value_unsigned(optarg, 1, COUNT_MAX, &o->count) < 0)
-                return wrong("--count: allowed are 1 to 1000000000");
-            break;
-        case OPT_SORT:
-            if (!top_sort_from_name(optarg, &o->sort))
-                return wrong(
-                    "--sort: allowed are share, waiting, p99, latency, submits, memory and name");
-            break;
-        case OPT_JSON:
-            o->common.json = true;
-            break;
-        case OPT_SOCKET_DIR:
-            o->common.socket_dir = optarg;
-            break;
-        case OPT_HELP:
-            o->help = true;
-            return true;
-        default: /* getopt_long has named it */
-            fprintf(stderr, "Try 'aliquot top --help'.\n");
-            return false;
-        }
-    }
-    return optind == argc || wrong("nothing but options is expected");
+    return n_words == 0 || arguments_wrong("nothing but options is expected");
 }
+
+static const struct arguments arguments = {"top", long_options, "", take, check};
 
 /* ---- output --------------------------------------------------------------------------------- */
 
@@ -345,13 +323,10 @@ static int watch(struct top *t)
 int top_run(const struct cli_options *options, int argc, char **argv)
 {
     struct top t = {.options = {.common = *options, .interval_s = 2}, .signals = -1};
+    int status = arguments_parse(&arguments, argc, argv, &t.options.common, &t.options);
 
-    if (!parse(argc, argv, &t.options))
-        return EXIT_USAGE;
-    if (t.options.help) {
-        command_print_help(command_find("top"));
-        return EXIT_FINE;
-    }
+    if (status >= 0)
+        return status;
     t.interactive = !t.options.common.json && screen_possible();
     int r = client_connect(&t.options.common, false, &t.link, &t.path);
     if (r >= 0)

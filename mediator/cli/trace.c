@@ -2,11 +2,11 @@
 #include "mediator/cli/trace.h"
 
 #include "mediator/base/util.h"
+#include "mediator/cli/arguments.h"
 #include "mediator/cli/client.h"
 #include "mediator/cli/timeline.h"
 #include "mediator/cli/value.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,13 +30,11 @@ const char trace_help[] =
 #define TELL_TTY_NS UINT64_C(500000000)
 #define TELL_NS UINT64_C(2000000000)
 
-enum { OPT_SECONDS = 256, OPT_SOCKET_DIR, OPT_HELP };
-
 static const struct option long_options[] = {
     {"output", required_argument, NULL, 'o'},
-    {"seconds", required_argument, NULL, OPT_SECONDS},
-    {"socket-dir", required_argument, NULL, OPT_SOCKET_DIR},
-    {"help", no_argument, NULL, OPT_HELP},
+    {"seconds", required_argument, NULL, 0},
+    {"socket-dir", required_argument, NULL, 0},
+    {"help", no_argument, NULL, 0},
     {0},
 };
 
@@ -44,7 +42,6 @@ struct trace_options {
     struct cli_options common;
     const char *output; /* borrowed from argv */
     double seconds;
-    bool help;
 };
 
 /* A GPU whose events are read. */
@@ -74,39 +71,27 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static bool wrong(const char *text)
+static bool take(void *opaque, const char *name, const char *value)
 {
-    fprintf(stderr, "aliquot: %s\nTry 'aliquot trace --help'.\n", text);
-    return false;
+    struct trace_options *o = opaque;
+
+    if (!strcmp(name, "seconds"))
+        return value_seconds(value, SECONDS_MAX, &o->seconds) ||
+               arguments_wrong("--seconds: allowed are 0.05 to 86400 seconds");
+    o->output = value;
+    return true;
 }
 
-static bool parse(int argc, char **argv, struct trace_options *o)
+static bool check(void *opaque, int n_words, char **words)
 {
-    optind = 0; /* begins anew */
-    for (int option; (option = getopt_long(argc, argv, "o:", long_options, NULL)) != -1;) {
-        switch (option) {
-        case 'o':
-            o->output = optarg;
-            break;
-        case OPT_SECONDS:
-            if (!value_seconds(optarg, SECONDS_MAX, &o->seconds))
-                return wrong("--seconds: allowed are 0.05 to 86400 seconds");
-            break;
-        case OPT_SOCKET_DIR:
-            o->common.socket_dir = optarg;
-            break;
-        case OPT_HELP:
-            o->help = true;
-            return true;
-        default: /* getopt_long has named it */
-            fprintf(stderr, "Try 'aliquot trace --help'.\n");
-            return false;
-        }
-    }
-    if (optind < argc)
-        return wrong("nothing but options is expected");
-    return o->output || wrong("where to? Say it with -o FILE");
+    const struct trace_options *o = opaque;
+
+    if (n_words > 0)
+        return arguments_wrong("nothing but options is expected");
+    return o->output || arguments_wrong("where to? Say it with -o FILE");
 }
+
+static const struct arguments arguments = {"trace", long_options, "o:", take, check};
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
@@ -295,13 +280,10 @@ static int trace(struct trace *t)
 int trace_run(const struct cli_options *options, int argc, char **argv)
 {
     struct trace t = {.options = {.common = *options, .seconds = 5}};
+    int status = arguments_parse(&arguments, argc, argv, &t.options.common, &t.options);
 
-    if (!parse(argc, argv, &t.options))
-        return EXIT_USAGE;
-    if (t.options.help) {
-        command_print_help(command_find("trace"));
-        return EXIT_FINE;
-    }
+    if (status >= 0)
+        return status;
     int r = trace(&t);
     sd_varlink_unref(t.link);
     for (size_t i = 0; i < t.n_sources; i++)
