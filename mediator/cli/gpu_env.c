@@ -5,6 +5,10 @@
 
 #include <string.h>
 
+/* Vulkan's loader takes no other driver than this, the one of virtio-gpu: a program shall not end
+ * on one that draws beside the vGPU without saying so. By the name of the driver's manifest. */
+#define VULKAN_DRIVERS "virtio_icd*"
+
 bool gpu_via_parse(const char *text, enum gpu_via *ret)
 {
     static const char *const names[] = {[GPU_VIA_SHIM] = "shim", [GPU_VIA_VTEST] = "vtest"};
@@ -41,12 +45,15 @@ int gpu_env_init(struct gpu_env *env, enum gpu_via via, const char *socket, cons
     *env = (struct gpu_env){0};
     /* What sends Mesa to another driver than the one of the render node. */
     add(env, "MESA_LOADER_DRIVER_OVERRIDE", NULL);
+    add(env, "VK_LOADER_DRIVERS_SELECT", strdup(VULKAN_DRIVERS));
+    add(env, "VN_DEBUG", via == GPU_VIA_VTEST ? strdup("vtest") : NULL);
     if (via == GPU_VIA_SHIM) {
         if (strpbrk(shim, ": ")) {
             fprintf(stderr,
                     "aliquot: %s: LD_PRELOAD takes no path with a blank or colon in it; give "
                     "another one in $ALIQUOT_SHIM\n",
                     shim);
+            gpu_env_finish(env);
             return -EINVAL;
         }
         add(env, "LIBGL_ALWAYS_SOFTWARE", NULL);
@@ -59,7 +66,7 @@ int gpu_env_init(struct gpu_env *env, enum gpu_via via, const char *socket, cons
         add(env, "GALLIUM_DRIVER", strdup("virpipe"));
         add(env, "VTEST_SOCKET_NAME", strdup(socket));
     }
-    size_t values = 0, wanted = via == GPU_VIA_SHIM ? 2 : 3;
+    size_t values = 0, wanted = via == GPU_VIA_SHIM ? 3 : 5;
     for (size_t i = 0; i < env->count; i++)
         values += env->variables[i].value != NULL;
     if (values == wanted)

@@ -18,7 +18,7 @@ struct gpu_variable {
     char *value; /* owned; NULL = to be unset */
 };
 
-#define GPU_ENV_MAX 6
+#define GPU_ENV_MAX 8
 
 struct gpu_env {
     struct gpu_variable variables[GPU_ENV_MAX];

@@ -53,7 +53,8 @@ def test_specification(tmp_path, shim):
         for name, socket in ('desk', 'desk'), ('ci.1', 'ci.1'), ('any', 'aliquot'):
             assert re.fullmatch('[A-Za-z0-9]([A-Za-z0-9_.:-]*[A-Za-z0-9])?', name)
             assert edits[name] == {
-                'env': [f'ALIQUOT_SOCKET=/run/aliquot/{name}.sock',
+                'env': ['VK_LOADER_DRIVERS_SELECT=virtio_icd*',
+                        f'ALIQUOT_SOCKET=/run/aliquot/{name}.sock',
                         'LD_PRELOAD=/run/aliquot/libaliquot-shim.so'],
                 'mounts': [
                     {'hostPath': str(daemon.dir / f'{socket}.sock'),
@@ -66,7 +67,8 @@ def test_specification(tmp_path, shim):
 def test_vtest_needs_no_library(tmp_path):
     with Daemon(tmp_path / 'run') as daemon:
         edits = devices(generate(daemon.dir, '--via=vtest', shim='/nonexistent'))
-        assert edits['any']['env'] == ['LIBGL_ALWAYS_SOFTWARE=1', 'GALLIUM_DRIVER=virpipe',
+        assert edits['any']['env'] == ['VK_LOADER_DRIVERS_SELECT=virtio_icd*', 'VN_DEBUG=vtest',
+                                       'LIBGL_ALWAYS_SOFTWARE=1', 'GALLIUM_DRIVER=virpipe',
                                        'VTEST_SOCKET_NAME=/run/aliquot/any.sock']
         assert [m['containerPath'] for m in edits['any']['mounts']] == ['/run/aliquot/any.sock']
 

@@ -77,7 +77,7 @@ def test_program_inherits_what_we_did(daemon):
 
 SHOW = [sys.executable, '-Ic', 'import json, os; print(json.dumps(dict(os.environ)))']
 STALE = {'LIBGL_ALWAYS_SOFTWARE': 'true', 'GALLIUM_DRIVER': 'llvmpipe',
-         'MESA_LOADER_DRIVER_OVERRIDE': 'zink'}
+         'MESA_LOADER_DRIVER_OVERRIDE': 'zink', 'VN_DEBUG': 'vtest,perf'}
 
 
 def test_environment_of_vtest(daemon):
@@ -86,6 +86,7 @@ def test_environment_of_vtest(daemon):
     env = json.loads(result.stdout)
     assert env['VTEST_SOCKET_NAME'] == str(daemon.dir / 'mine.sock')
     assert (env['GALLIUM_DRIVER'], env['LIBGL_ALWAYS_SOFTWARE']) == ('virpipe', '1')
+    assert (env['VN_DEBUG'], env['VK_LOADER_DRIVERS_SELECT']) == ('vtest', 'virtio_icd*')
     assert not {'MESA_LOADER_DRIVER_OVERRIDE', 'ALIQUOT_SOCKET', 'LD_PRELOAD'} & set(env)
 
 
@@ -100,6 +101,7 @@ def test_environment_of_the_shim(daemon, tmp_path):
         seen = json.loads(result.stdout)
         assert seen['LD_PRELOAD'] == after
         assert seen['ALIQUOT_SOCKET'] == str(daemon.dir / 'run-1.sock')
+        assert seen['VK_LOADER_DRIVERS_SELECT'] == 'virtio_icd*'
         assert not set(STALE) & set(seen)
 
 
