@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+#include "protocol/layer_memory.h"
+
+#include "protocol/lease_atomic.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PAGE_BYTES 4096
+
+static int map(int fd, int prot, struct layer_memory **ret)
+{
+    void *page = mmap(NULL, PAGE_BYTES, prot, MAP_SHARED, fd, 0);
+
+    if (page == MAP_FAILED)
+        return -errno;
+    *ret = page;
+    return 0;
+}
+
+int layer_memory_create(int *ret_fd, const struct layer_memory **ret)
+{
+    int fd = memfd_create("aliquot-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    struct layer_memory *m = NULL;
+    int r = 0;
+
+    if (fd < 0)
+        return -errno;
+    if (ftruncate(fd, PAGE_BYTES) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        r = -errno;
+    else
+        r = map(fd, PROT_READ, &m);
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    *ret_fd = fd;
+    *ret = m;
+    return 0;
+}
+
+int layer_memory_map(int fd, struct layer_memory **ret)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (st.st_size < PAGE_BYTES)
+        return -EINVAL;
+    return map(fd, PROT_READ | PROT_WRITE, ret);
+}
+
+void layer_memory_unmap(const struct layer_memory *m)
+{
+    if (m)
+        munmap((void *)m, PAGE_BYTES);
+}
+
+void layer_memory_init(struct layer_memory *m, uint64_t quota_bytes)
+{
+    LEASE_STAT_STORE(&m->quota_bytes, quota_bytes);
+    LEASE_STAT_STORE(&m->version, (uint32_t)LAYER_VERSION);
+    LEASE_STAT_STORE(&m->magic, LAYER_MAGIC);
+}
+
+bool layer_memory_is_valid(const struct layer_memory *m)
+{
+    return LEASE_STAT_LOAD(&m->magic) == LAYER_MAGIC &&
+           LEASE_STAT_LOAD(&m->version) == LAYER_VERSION;
+}
+
+/* ---- taking part ------------------------------------------------------------------------------
+ */
+
+bool layer_memory_take(struct layer_memory *m, uint32_t slot, uint64_t bytes)
+{
+    uint64_t quota = LEASE_STAT_LOAD(&m->quota_bytes), used = LEASE_STAT_LOAD(&m->used_bytes);
+
+    do {
+        if (used > quota || bytes > quota - used)
+            return false;
+    } while (!LEASE_STAT_CAS(&m->used_bytes, &used, used + bytes));
+    LEASE_STAT_ADD(&m->slots[slot].memory_bytes, bytes);
+    return true;
+}
+
+/* Never below 0, whatever others have written. */
+static void subtract(uint64_t *from, uint64_t bytes)
+{
+    uint64_t value = LEASE_STAT_LOAD(from);
+
+    while (!LEASE_STAT_CAS(from, &value, value > bytes ? value - bytes : 0))
+        ;
+}
+
+void layer_memory_give(struct layer_memory *m, uint32_t slot, uint64_t bytes)
+{
+    subtract(&m->slots[slot].memory_bytes, bytes);
+    subtract(&m->used_bytes, bytes);
+}
+
+static uint64_t clear(uint64_t *word)
+{
+    return __atomic_exchange_n(word, (uint64_t)0, __ATOMIC_ACQ_REL);
+}
+
+void layer_memory_reclaim(struct layer_memory *m, uint32_t slot)
+{
+    struct layer_slot *s = &m->slots[slot], *kept = &m->slots[LEASE_SLOT_GL];
+
+    subtract(&m->used_bytes, clear(&s->memory_bytes));
+    LEASE_STAT_ADD(&kept->submits, clear(&s->submits));
+    LEASE_STAT_ADD(&kept->batches, clear(&s->batches));
+    LEASE_STAT_ADD(&kept->refused, clear(&s->refused));
+    clear(&s->devices);
+}
+
+void layer_memory_read(const struct layer_memory *m, struct layer_sums *ret)
+{
+    struct layer_sums sums = {0};
+
+    for (uint32_t i = 0; i < LEASE_SLOTS_MAX; i++) {
+        const struct layer_slot *s = &m->slots[i];
+
+        if (i != LEASE_SLOT_GL)
+            sums.memory_bytes += LEASE_STAT_LOAD(&s->memory_bytes);
+        sums.submits += LEASE_STAT_LOAD(&s->submits);
+        sums.batches += LEASE_STAT_LOAD(&s->batches);
+        sums.refused += LEASE_STAT_LOAD(&s->refused);
+        sums.devices += LEASE_STAT_LOAD(&s->devices);
+    }
+    *ret = sums;
+}
