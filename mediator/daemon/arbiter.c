@@ -305,7 +305,14 @@ static void drop_pages(struct arbiter_vgpu *v)
     cpu_process_finish(&v->process);
 }
 
-int arbiter_attach(struct arbiter_vgpu *v, struct arbiter_fds *ret)
+static void forget_acks(struct arbiter_vgpu *v)
+{
+    memset(v->acks, 0, sizeof(v->acks));
+    arbiter_forget_workers(v);
+    v->ack = (struct lease_ack){0};
+}
+
+int arbiter_attach(struct arbiter_vgpu *v, uint32_t slots, struct arbiter_fds *ret)
 {
     struct arbiter *a = v->arbiter;
     eventfd_t count;
@@ -320,8 +327,8 @@ int arbiter_attach(struct arbiter_vgpu *v, struct arbiter_fds *ret)
         return r;
     }
     pthread_mutex_lock(&a->lock);
-    lease_broker_init(&v->lease, v->grant_page, v->ack_page, ARBITER_SLOTS, clock_ns());
-    v->ack = (struct lease_ack){0};
+    lease_broker_init(&v->lease, v->grant_page, v->ack_page, slots, clock_ns());
+    forget_acks(v);
     v->killed = false;
     v->attached = true;
     pthread_mutex_unlock(&a->lock);
@@ -346,6 +353,29 @@ int arbiter_set_process(struct arbiter_vgpu *v, int pidfd, pid_t pid)
     return 0;
 }
 
+void arbiter_slot_taken(struct arbiter_vgpu *v, uint32_t slot, pid_t pid)
+{
+    pthread_mutex_lock(&v->arbiter->lock);
+    if (v->attached && slot != LEASE_SLOT_GL && slot < v->lease.slots)
+        arbiter_worker_begins(v, slot, pid);
+    pthread_mutex_unlock(&v->arbiter->lock);
+}
+
+void arbiter_slot_gone(struct arbiter_vgpu *v, uint32_t slot)
+{
+    struct arbiter *a = v->arbiter;
+
+    pthread_mutex_lock(&a->lock);
+    if (v->attached && slot != LEASE_SLOT_GL && slot < v->lease.slots) {
+        uint64_t now = clock_ns();
+        arbiter_account_all(a, now);
+        arbiter_worker_ends(v, slot);
+        arbiter_look_at(v, now);
+    }
+    pthread_mutex_unlock(&a->lock);
+    kick(a);
+}
+
 void arbiter_detach(struct arbiter_vgpu *v)
 {
     struct arbiter *a = v->arbiter;
@@ -357,7 +387,8 @@ void arbiter_detach(struct arbiter_vgpu *v)
         v->before.submits += v->ack.submits;
         v->before.completions += v->ack.completions;
         v->before.cuts += v->ack.cuts;
-        v->ack = (struct lease_ack){0};
+        v->before.vulkan_ns += v->ack.busy_ns - v->acks[LEASE_SLOT_GL].busy_ns;
+        forget_acks(v);
         drop_pages(v);
     }
     pthread_mutex_unlock(&a->lock);

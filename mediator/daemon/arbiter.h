@@ -63,10 +63,15 @@ struct arbiter_fds {
     int doorbell;   /* eventfd that participants write */
     int wake;       /* eventfd that the renderer's event loop waits for */
 };
-/* Fresh pages for a renderer that is about to start. */
-int arbiter_attach(struct arbiter_vgpu *v, struct arbiter_fds *ret);
+/* Fresh pages for a renderer that is about to start. slots: 1 … LEASE_SLOTS_MAX, how many processes
+ * may take part: the renderer, and those of the Vulkan layer that it tells of. */
+int arbiter_attach(struct arbiter_vgpu *v, uint32_t slots, struct arbiter_fds *ret);
 /* It runs. pidfd is borrowed during the call. */
 int arbiter_set_process(struct arbiter_vgpu *v, int pidfd, pid_t pid);
+/* A process has a slot, or has it no more and is gone; in the renderer's words. It has to be of the
+ * renderer's process group, where it is killed rather than believed to be gone. */
+void arbiter_slot_taken(struct arbiter_vgpu *v, uint32_t slot, pid_t pid);
+void arbiter_slot_gone(struct arbiter_vgpu *v, uint32_t slot);
 /* It is gone for certain: what it held is free. Nothing happens without arbiter_attach(). */
 void arbiter_detach(struct arbiter_vgpu *v);
 
@@ -87,6 +92,7 @@ struct arbiter_stats {
     uint32_t in_flight; /* submissions now */
     uint64_t submits, completions, cuts;
     uint64_t busy_ns;              /* GPU time as its renderers measured it */
+    uint64_t vulkan_ns;            /* … of Vulkan, as its layer measured it */
     uint64_t faults;               /* lies in its ack page */
     uint64_t resets;               /* killed for holding the GPU */
     struct arbiter_histogram wait; /* from asking for the GPU to its grant */

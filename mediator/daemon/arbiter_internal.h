@@ -14,8 +14,6 @@
 #include <pthread.h>
 
 #define ARBITER_NAME_MAX 64
-/* Participants of one vGPU: its renderer. */
-#define ARBITER_SLOTS 1
 /* Events that are kept for who reads them: seconds of a busy GPU. */
 #define ARBITER_EVENTS 65536u
 
@@ -41,8 +39,10 @@ struct arbiter_vgpu {
     struct lease_grant_page *grant_page;
     const struct lease_ack_page *ack_page;
     struct lease_broker lease;
-    struct lease_ack ack; /* the last copy */
-    int pidfd;            /* owned; -1 = does not run yet */
+    struct lease_ack acks[LEASE_SLOTS_MAX]; /* the last copies */
+    struct lease_ack ack;                   /* all of them together */
+    struct cpu_process workers[LEASE_SLOTS_MAX]; /* behind the slots but the GL gate's */
+    int pidfd;                      /* owned; -1 = does not run yet */
     pid_t pid;
     struct cpu_process process;
     bool killed; /* by us */
@@ -64,7 +64,7 @@ struct arbiter_vgpu {
 
     /* Of all its renderers before this one. */
     struct {
-        uint64_t submits, completions, cuts;
+        uint64_t submits, completions, cuts, vulkan_ns;
     } before;
     uint64_t busy_ns; /* GPU time of all its renderers, no more than it held the GPU */
     uint64_t faults, resets;
@@ -107,6 +107,10 @@ void arbiter_look_at(struct arbiter_vgpu *v, uint64_t now_ns);
 uint64_t arbiter_schedule(struct arbiter *a, uint64_t now_ns);
 /* Brings what is charged up to now: before anything changes who competes. */
 void arbiter_account_all(struct arbiter *a, uint64_t now_ns);
+/* A process of the Vulkan layer has a slot, or is gone. */
+void arbiter_worker_begins(struct arbiter_vgpu *v, uint32_t slot, pid_t pid);
+void arbiter_worker_ends(struct arbiter_vgpu *v, uint32_t slot);
+void arbiter_forget_workers(struct arbiter_vgpu *v);
 /* The renderer is gone, or the vGPU: takes the GPU from it. */
 void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns);
 

@@ -21,6 +21,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <unistd.h>
 
 /* The GPU is kept for a vGPU that has just become idle inside its slice, while others wait, for
  * twice as long as it mostly needs to bring more: one that waits for each frame before it draws the
@@ -56,19 +57,66 @@ static void kill_renderer(struct arbiter_vgpu *v)
         pidfd_send_signal(v->pidfd, SIGKILL, NULL, 0);
 }
 
-/* True if the copy of the ack page is good. */
+/* What its participants have told, as if they were one. */
+static void sum_up(struct arbiter_vgpu *v)
+{
+    struct lease_ack sum = {0};
+    uint64_t begun_ns = 0;
+
+    for (uint32_t i = 0; i < v->lease.slots; i++) {
+        const struct lease_ack *ack = &v->acks[i];
+
+        sum.in_flight += ack->in_flight;
+        sum.submits += ack->submits;
+        sum.completions += ack->completions;
+        sum.busy_ns += ack->busy_ns;
+        sum.cuts += ack->cuts;
+        /* Of what is in flight the earliest, else the latest that there was. */
+        if (ack->in_flight > 0 && (begun_ns == 0 || ack->started_ns < begun_ns))
+            begun_ns = ack->started_ns;
+        sum.started_ns = MAX(sum.started_ns, ack->started_ns);
+    }
+    if (begun_ns > 0)
+        sum.started_ns = begun_ns;
+    v->ack = sum;
+}
+
+static bool was_never_used(const struct arbiter_vgpu *v, uint32_t slot)
+{
+    return v->acks[slot].submits == 0 &&
+           __atomic_load_n(&v->ack_page->slots[slot].owner, __ATOMIC_ACQUIRE) == 0;
+}
+
+/* True if the copies of the ack page are good. */
 static bool read_ack(struct arbiter_vgpu *v, uint64_t now_ns)
 {
+    enum lease_fault fault = LEASE_FAULT_NONE;
+
     if (!v->attached || v->killed)
         return false;
-    enum lease_fault fault = lease_ack_read(&v->lease, LEASE_SLOT_GL, now_ns, &v->ack, &v->ack);
-    if (fault == LEASE_FAULT_NONE)
+    for (uint32_t i = 0; i < v->lease.slots && fault == LEASE_FAULT_NONE; i++) {
+        if (!was_never_used(v, i))
+            fault = lease_ack_read(&v->lease, i, now_ns, &v->acks[i], &v->acks[i]);
+    }
+    if (fault == LEASE_FAULT_NONE) {
+        sum_up(v);
         return true;
+    }
     v->faults++;
     log_error("vGPU '%s': the page of its renderer %d lies (%s), killing it", v->name, v->pid,
               lease_fault_text(fault));
     kill_renderer(v);
     return false;
+}
+
+/* ---- its processes -------------------------------------------------------------------------- */
+
+static void set_class(struct arbiter_vgpu *v, enum cpu_class class)
+{
+    /* One that ends just now needs none. */
+    (void)cpu_process_set(&v->process, class);
+    for (uint32_t i = 0; i < v->lease.slots; i++)
+        (void)cpu_process_set(&v->workers[i], class);
 }
 
 /*
@@ -87,7 +135,46 @@ static void set_classes(struct arbiter *a)
             preempted = CPU_CLASS_STOPPED;
     }
     for (struct arbiter_vgpu *v = a->vgpus; v; v = v->next)
-        cpu_process_set(&v->process, v->place == PLACE_PREEMPTED ? preempted : CPU_CLASS_NORMAL);
+        set_class(v, v->place == PLACE_PREEMPTED ? preempted : CPU_CLASS_NORMAL);
+}
+
+void arbiter_worker_begins(struct arbiter_vgpu *v, uint32_t slot, pid_t pid)
+{
+    int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
+
+    /* Not a stranger, whoever has the number now: the renderer's group is its own. Else it has
+     * ended, or the renderer lies: it has no slot then. */
+    if (pidfd < 0 || v->pid <= 0 || getpgid(pid) != v->pid ||
+        cpu_process_init(&v->workers[slot], pidfd, pid) < 0) {
+        if (pidfd >= 0)
+            close(pidfd);
+        return;
+    }
+    (void)cpu_process_set(&v->workers[slot], v->process.class);
+}
+
+static void forget_worker(struct cpu_process *worker)
+{
+    if (!worker->threads)
+        return;
+    close(worker->pidfd);
+    cpu_process_finish(worker);
+}
+
+void arbiter_forget_workers(struct arbiter_vgpu *v)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(v->workers); i++)
+        forget_worker(&v->workers[i]);
+}
+
+void arbiter_worker_ends(struct arbiter_vgpu *v, uint32_t slot)
+{
+    struct cpu_process *worker = &v->workers[slot];
+
+    if (worker->threads && worker->pid != v->pid)
+        pidfd_send_signal(worker->pidfd, SIGKILL, NULL, 0);
+    forget_worker(worker);
+    lease_slot_forget(&v->lease, slot);
 }
 
 /* ---- what it had ---------------------------------------------------------------------------- */
@@ -244,7 +331,7 @@ void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns)
         arbiter_note(v->arbiter, now_ns, ARBITER_EVENT_RELEASE, v, 0);
     }
     set_place(v, PLACE_OUT);
-    cpu_process_set(&v->process, CPU_CLASS_NORMAL);
+    set_class(v, CPU_CLASS_NORMAL);
     v->asked = false;
     sched_sleep(&v->entity, now_ns);
 }
@@ -263,8 +350,11 @@ static void write_terms(struct arbiter_vgpu *v)
         .contended = sched_contended(&a->sched),
         .ungated = exclusive,
     };
-    const int fds[LEASE_SLOTS_MAX] = {[LEASE_SLOT_GL] = v->wake_fd};
+    int fds[LEASE_SLOTS_MAX];
     uint32_t wakes = 0;
+
+    for (uint32_t i = 0; i < LEASE_SLOTS_MAX; i++) /* those of the Vulkan layer have threads */
+        fds[i] = i == LEASE_SLOT_GL ? v->wake_fd : -1;
 
     /* Never refused: it is not revoked, and places are counted here. */
     if (lease_grant(&v->lease, &terms, NULL, false, &wakes) == 0)

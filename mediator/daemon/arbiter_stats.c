@@ -56,6 +56,7 @@ void arbiter_read_stats(struct arbiter_vgpu *v, struct arbiter_stats *ret)
         .completions = v->before.completions + v->ack.completions,
         .cuts = v->before.cuts + v->ack.cuts,
         .busy_ns = v->busy_ns,
+        .vulkan_ns = v->before.vulkan_ns + v->ack.busy_ns - v->acks[LEASE_SLOT_GL].busy_ns,
         .faults = v->faults,
         .resets = v->resets,
         .wait = v->wait,

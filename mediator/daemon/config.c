@@ -130,6 +130,8 @@ int config_vgpu_inherit(struct vgpu_config *v, const struct vgpu_config *default
         v->scanout_by = defaults->scanout_by;
     if (v->max_memory_bytes == 0)
         v->max_memory_bytes = defaults->max_memory_bytes;
+    if (!v->vulkan)
+        v->vulkan = defaults->vulkan;
     if (v->hostmem_bytes < 0)
         v->hostmem_bytes = defaults->hostmem_bytes;
     copy_knobs(&v->knobs, &defaults->knobs, defaults->knobs_set & ~v->knobs_set);
@@ -183,6 +185,7 @@ int config_finish(struct config *c, char **ret_error)
                                          .width = 1280,
                                          .height = 800,
                                          .scanout_by = "copy",
+                                         .vulkan = "auto",
                                          .hostmem_bytes = CONFIG_HOSTMEM_DEFAULT,
                                          .knobs = SCHED_KNOBS_DEFAULT,
                                          .knobs_set = CONFIG_KNOB_WEIGHT | CONFIG_KNOB_RESERVATION |

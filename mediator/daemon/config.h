@@ -47,6 +47,7 @@ struct vgpu_config {
     uint32_t width, height;    /* 0 = unset */
     const char *scanout_by;    /* static; NULL = unset */
     uint64_t max_memory_bytes; /* 0 = no limit of ours: the renderer's own */
+    const char *vulkan;        /* "auto", "on" or "off", static; NULL = unset */
     int64_t hostmem_bytes;     /* of the host-visible region; 0 = none, -1 = unset */
     struct sched_knobs knobs;  /* of a kind that knobs_set names; else meaningless */
     unsigned knobs_set;        /* CONFIG_KNOB_… */

@@ -121,6 +121,12 @@ static int set_backend(struct config *c, struct vgpu_config *v, const char *valu
     return choose(value, backends, ARRAY_SIZE(backends), &v->backend);
 }
 
+static int set_vulkan(struct config *c, struct vgpu_config *v, const char *value)
+{
+    static const char *const ways[] = {"auto", "on", "off"};
+    return choose(value, ways, ARRAY_SIZE(ways), &v->vulkan);
+}
+
 static int set_scanout_by(struct config *c, struct vgpu_config *v, const char *value)
 {
     static const char *const ways[] = {"copy", "dmabuf"};
@@ -263,6 +269,7 @@ static const struct key {
      "copy or dmabuf"},
     {"max-memory", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_max_memory,
      "bytes, 1M to 16T, with K, M, G or T for powers of 1024"},
+    {"vulkan", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_vulkan, "auto, on or off"},
     {"hostmem", CONFIG_SECTION_ALIQUOT | CONFIG_SECTION_VGPU, false, set_hostmem,
      "0, or a power of two from 1M to 256G"},
 };

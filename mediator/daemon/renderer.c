@@ -6,6 +6,7 @@
 #include "mediator/daemon/arbiter.h"
 #include "mediator/daemon/child.h"
 #include "mediator/daemon/renderer_msg.h"
+#include "protocol/layer_memory.h"
 #include "protocol/msg_socket.h"
 
 #include <fcntl.h>
@@ -36,7 +37,11 @@
 /* Descriptors of the renderer, as it finds them (command line). */
 #define CHILD_BROKER_FD "3"
 #define CHILD_STATS_FD "4"
-#define CHILD_LEASE_FD "5" /* the first of four */
+#define CHILD_MEMORY_FD "5"
+#define CHILD_LEASE_FD "6" /* the first of four */
+
+/* Taken before others get their turn. */
+#define MESSAGES_MAX 16
 
 enum phase {
     PHASE_STARTING,
@@ -48,13 +53,14 @@ enum phase {
 };
 
 struct renderer {
-    const struct vgpu_config *vgpu;   /* borrowed */
-    const struct renderer_ops *ops;   /* borrowed */
-    void *opaque;                     /* borrowed */
-    struct arbiter_vgpu *lease;       /* borrowed; NULL = none */
-    const struct broker_stats *stats; /* mapped read-only, owned */
-    int socket;                       /* our end, non-blocking, owned; -1 = not listened to */
-    int pidfd;                        /* owned */
+    const struct vgpu_config *vgpu;    /* borrowed */
+    const struct renderer_ops *ops;    /* borrowed */
+    void *opaque;                      /* borrowed */
+    struct arbiter_vgpu *lease;        /* borrowed; NULL = none */
+    const struct broker_stats *stats;  /* mapped read-only, owned */
+    const struct layer_memory *memory; /* likewise */
+    int socket;                        /* our end, non-blocking, owned; -1 = not listened to */
+    int pidfd;                         /* owned */
     pid_t pid;
     enum phase phase;
     enum renderer_msg_state msg_state;
@@ -124,12 +130,35 @@ static void stop_listening(struct renderer *r)
         close(take_fd(&r->socket));
 }
 
-/* Takes what is there; a renderer that keeps the rules has never more than two messages. */
+static void handle(struct renderer *r, const struct renderer_msg *msg)
+{
+    switch (msg->type) {
+    case BROKER_READY:
+        if (r->phase == PHASE_STARTING)
+            enter_phase(r, PHASE_SERVING, 0);
+        r->ops->ready(r->opaque, msg->text);
+        break;
+    case BROKER_SLOT_TAKEN:
+        if (r->lease)
+            arbiter_slot_taken(r->lease, msg->slot, msg->pid);
+        break;
+    case BROKER_SLOT_GONE:
+        if (r->lease)
+            arbiter_slot_gone(r->lease, msg->slot);
+        break;
+    default:
+        renderer_finish(r);
+        r->ops->done(r->opaque, msg->text);
+        break;
+    }
+}
+
+/* Takes what is there; what is left brings us back. */
 static void receive(struct renderer *r)
 {
     struct broker_msg packet;
     struct renderer_msg msg = {.type = BROKER_DONE}; /* set by the parser */
-    while (r->socket >= 0) {
+    for (int i = 0; r->socket >= 0 && i < MESSAGES_MAX; i++) {
         size_t n_fds = 0;
         ssize_t size = msg_recv(r->socket, &packet, sizeof(packet), NULL, 0, &n_fds);
         if (size == -EAGAIN)
@@ -149,14 +178,7 @@ static void receive(struct renderer *r)
             stop_listening(r);
             return;
         }
-        if (msg.type == BROKER_READY) {
-            if (r->phase == PHASE_STARTING)
-                enter_phase(r, PHASE_SERVING, 0);
-            r->ops->ready(r->opaque, msg.text);
-        } else {
-            renderer_finish(r);
-            r->ops->done(r->opaque, msg.text);
-        }
+        handle(r, &msg);
     }
 }
 
@@ -219,8 +241,14 @@ static const char *priority_of(const struct vgpu_config *v)
     return v->knobs.slice_ns < usual_ns ? "high" : "low";
 }
 
+/* Slots of its lease: the renderer's own, and those of processes that draw for Vulkan. */
+static uint32_t lease_slots(const struct vgpu_config *v)
+{
+    return !strcmp(v->backend, "null") || !strcmp(v->vulkan, "off") ? 1 : LEASE_SLOTS_MAX;
+}
+
 static int exec_renderer(struct renderer *r, const struct renderer_config *config, int socket,
-                         int stats_fd)
+                         int stats_fd, int memory_fd)
 {
     const struct vgpu_config *v = config->vgpu;
     char scanouts[16], size[32], memory[32], hostmem[32];
@@ -230,11 +258,11 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
     snprintf(hostmem, sizeof(hostmem), "%" PRIi64, v->hostmem_bytes);
 
     struct arbiter_fds lease;
-    int result = r->lease ? arbiter_attach(r->lease, &lease) : 0;
+    int result = r->lease ? arbiter_attach(r->lease, lease_slots(v), &lease) : 0;
     if (result < 0)
         return result;
 
-    const char *argv[32];
+    const char *argv[34];
     size_t n = 0;
     argv[n++] = config->program;
     argv[n++] = "--name";
@@ -253,6 +281,8 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
     argv[n++] = v->scanout_by;
     argv[n++] = "--hostmem";
     argv[n++] = hostmem;
+    argv[n++] = "--vulkan";
+    argv[n++] = v->vulkan;
     if (v->max_memory_bytes > 0) {
         argv[n++] = "--max-memory";
         argv[n++] = memory;
@@ -265,6 +295,8 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
     argv[n++] = CHILD_BROKER_FD;
     argv[n++] = "--stats-fd";
     argv[n++] = CHILD_STATS_FD;
+    argv[n++] = "--memory-fd";
+    argv[n++] = CHILD_MEMORY_FD;
     if (r->lease) {
         argv[n++] = "--lease-fd";
         argv[n++] = CHILD_LEASE_FD;
@@ -273,6 +305,7 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
 
     const int fds[] = {socket,
                        stats_fd,
+                       memory_fd,
                        r->lease ? lease.grant : -1,
                        r->lease ? lease.ack : -1,
                        r->lease ? lease.doorbell : -1,
@@ -281,7 +314,7 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
         .argv = (char *const *)argv,
         .stdout_fd = -1,
         .fds = fds,
-        .n_fds = r->lease ? ARRAY_SIZE(fds) : 2,
+        .n_fds = r->lease ? ARRAY_SIZE(fds) : 3,
     };
     result = child_spawn(&args, &r->pidfd, &r->pid);
     if (result == 0 && r->lease)
@@ -319,7 +352,7 @@ int renderer_spawn(const struct renderer_config *config, int connection, struct 
                            .socket = -1,
                            .pidfd = -1};
 
-    int pair[2] = {-1, -1}, stats_fd = -1;
+    int pair[2] = {-1, -1}, stats_fd = -1, memory_fd = -1;
     int result = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
     if (result == 0) {
         r->socket = pair[0];
@@ -328,15 +361,19 @@ int renderer_spawn(const struct renderer_config *config, int connection, struct 
     if (result == 0)
         result = make_stats(&r->stats, &stats_fd);
     if (result == 0)
+        result = layer_memory_create(&memory_fd, &r->memory);
+    if (result == 0)
         result = serve(r, connection); /* waits in the socket until the renderer reads */
     if (result == 0)
-        result = exec_renderer(r, config, pair[1], stats_fd);
+        result = exec_renderer(r, config, pair[1], stats_fd, memory_fd);
     if (result == 0)
         result = watch(r, config->event);
     if (pair[1] >= 0)
         close(pair[1]);
     if (stats_fd >= 0)
         close(stats_fd);
+    if (memory_fd >= 0)
+        close(memory_fd);
     if (result < 0) {
         renderer_destroy(r);
         return result;
@@ -365,6 +402,7 @@ void renderer_destroy(struct renderer *r)
         close(r->pidfd);
     if (r->stats)
         munmap((void *)r->stats, BROKER_STATS_BYTES);
+    layer_memory_unmap(r->memory);
     free(r);
 }
 
@@ -375,6 +413,9 @@ pid_t renderer_pid(const struct renderer *r)
 
 void renderer_counters_read(const struct renderer *r, struct renderer_counters *ret)
 {
+    struct layer_sums vulkan;
+
+    layer_memory_read(r->memory, &vulkan);
 #define LOAD(field) atomic_load_explicit(&r->stats->field, memory_order_relaxed)
     *ret = (struct renderer_counters){
         .driver_ok = LOAD(driver_ok) != 0,
@@ -387,6 +428,11 @@ void renderer_counters_read(const struct renderer *r, struct renderer_counters *
         .rejected = LOAD(rejected),
         .flushes = LOAD(flushes),
         .mapped_blobs = LOAD(mapped_blobs),
+        .vulkan_contexts = LOAD(vulkan_contexts),
+        .vulkan_devices = vulkan.devices,
+        .vulkan_bytes = vulkan.memory_bytes,
+        .vulkan_submits = vulkan.submits,
+        .vulkan_refused = vulkan.refused,
     };
 #undef LOAD
 }

@@ -59,12 +59,13 @@ void renderer_stop(struct renderer *r);
 
 pid_t renderer_pid(const struct renderer *r);
 
-/* A copy of the counters that the renderer writes (struct broker_stats): shown to people, used for
- * nothing. */
+/* A copy of the counters that the renderer (struct broker_stats) and the processes of its Vulkan
+ * layer (struct layer_memory) write: shown to people, used for nothing. */
 struct renderer_counters {
     bool driver_ok;
     uint64_t resources, resource_bytes, contexts, commands, submits, fences, rejected, flushes;
     uint64_t mapped_blobs;
+    uint64_t vulkan_contexts, vulkan_devices, vulkan_bytes, vulkan_submits, vulkan_refused;
 };
 void renderer_counters_read(const struct renderer *r, struct renderer_counters *ret);
 /* Likewise: adds what it counted of its command streams, from their being taken up to completion.

@@ -9,16 +9,19 @@
 #include "protocol/broker.h"
 
 #include <stddef.h>
+#include <sys/types.h>
 
 /* The order that a renderer has to keep. */
 enum renderer_msg_state {
     RENDERER_MSG_STARTING, /* → READY */
-    RENDERER_MSG_READY,    /* → DONE */
-    RENDERER_MSG_DONE,     /* → nothing more */
+    RENDERER_MSG_READY,    /* → DONE; SLOT_… */
+    RENDERER_MSG_DONE,     /* → nothing more but SLOT_… */
 };
 
 struct renderer_msg {
     enum broker_msg_type type;
+    uint32_t slot;                  /* SLOT_…: 1 … LEASE_SLOTS_MAX - 1 */
+    pid_t pid;                      /* likewise; above 0. Any process, if the renderer lies */
     char text[BROKER_TEXT_MAX + 1]; /* printable ASCII, terminated; other bytes have become '?' */
 };
 

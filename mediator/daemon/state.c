@@ -49,7 +49,7 @@ static void strip(struct state *s)
         struct vgpu_config kept = config_vgpu_unset;
 
         if (v->gpu || v->backend || v->scanouts >= 0 || v->width || v->scanout_by ||
-            v->max_memory_bytes || v->hostmem_bytes >= 0)
+            v->max_memory_bytes || v->vulkan || v->hostmem_bytes >= 0)
             log_warning("%s: vGPU '%s': only weight, reservation, cap and slice are kept here; the "
                         "rest is ignored",
                         s->path, v->name);

@@ -20,6 +20,7 @@ struct connection_config {
     uint64_t hostmem_bytes;           /* of the host-visible region, 0 = none */
     struct broker_stats *stats;       /* borrowed */
     struct gate *gate;                /* the lease; borrowed; NULL = none is needed */
+    struct layer_memory *memory;      /* the vGPU's, Vulkan's included; borrowed; NULL = none */
     /* The connection has ended, broken where the client's fault or ours ended it and not the
      * client's will; reason is one line, valid for the call. Called once, from the event loop and
      * never from inside create; the callee may destroy the connection. */

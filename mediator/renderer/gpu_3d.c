@@ -58,6 +58,13 @@ uint32_t gpu_cmd_get_capset(struct gpu_device *dev, struct gpu_call *call)
 
 /* ---- contexts -------------------------------------------------------------------------------- */
 
+static void count_contexts(struct gpu_device *dev, int vulkan)
+{
+    dev->n_vulkan += (uint32_t)vulkan;
+    gpu_stat_set(&dev->stats->contexts, dev->contexts.count);
+    gpu_stat_set(&dev->stats->vulkan_contexts, dev->n_vulkan);
+}
+
 uint32_t gpu_cmd_ctx_create(struct gpu_device *dev, struct gpu_call *call)
 {
     const struct virtio_gpu_ctx_create *req = &call->req.ctx_create;
@@ -93,18 +100,19 @@ uint32_t gpu_cmd_ctx_create(struct gpu_device *dev, struct gpu_call *call)
         gpu_uncharge(dev, dev->backend->ops->memory.context_bytes);
         return gpu_response_from_errno(r);
     }
-    gpu_stat_set(&dev->stats->contexts, dev->contexts.count);
+    count_contexts(dev, ctx->vulkan);
     return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
 uint32_t gpu_cmd_ctx_destroy(struct gpu_device *dev, struct gpu_call *call)
 {
     uint32_t id = call->req.hdr.ctx_id;
+    bool vulkan = gpu_context_is_vulkan(dev, id);
 
     dev->backend->ops->ctx_destroy(dev->backend, id);
     free(id_table_remove(&dev->contexts, id));
     gpu_uncharge(dev, dev->backend->ops->memory.context_bytes);
-    gpu_stat_set(&dev->stats->contexts, dev->contexts.count);
+    count_contexts(dev, -(int)vulkan);
     gpu_fence_context_gone(dev, id);
     return VIRTIO_GPU_RESP_OK_NODATA;
 }
@@ -119,7 +127,7 @@ void gpu_contexts_clear(struct gpu_device *dev)
         gpu_uncharge(dev, dev->backend->ops->memory.context_bytes);
     }
     id_table_finish(&dev->contexts);
-    gpu_stat_set(&dev->stats->contexts, 0);
+    count_contexts(dev, -(int)dev->n_vulkan);
 }
 
 uint32_t gpu_cmd_ctx_attach(struct gpu_device *dev, struct gpu_call *call)

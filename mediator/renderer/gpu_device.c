@@ -129,6 +129,7 @@ int gpu_device_create(const struct gpu_device_config *config, struct gpu_device 
         return r;
     }
     gpu_gate_attach(dev, config->gate);
+    dev->memory = config->memory;
     *ret = dev;
     return 0;
 }

@@ -81,6 +81,8 @@ struct gpu_limits {
 };
 extern const struct gpu_limits gpu_limits_default;
 
+struct layer_memory;
+
 struct gpu_device_config {
     const struct gpu_device_ops *ops; /* borrowed */
     void *opaque;
@@ -92,6 +94,9 @@ struct gpu_device_config {
     uint64_t hostmem_bytes; /* of the host-visible region; 0 = there is none */
     struct broker_stats *stats; /* borrowed, never NULL */
     struct gate *gate;          /* the lease; borrowed; NULL = work needs none */
+    /* What this device takes of the vGPU's memory is counted there too; borrowed; NULL = it is all
+     * that the vGPU has. */
+    struct layer_memory *memory;
 };
 
 int gpu_device_create(const struct gpu_device_config *config, struct gpu_device **ret);

@@ -139,10 +139,12 @@ struct gpu_device {
     uint64_t features; /* negotiated */
     uint32_t events_read;
 
-    struct id_table resources;                     /* of struct gpu_resource, owned */
-    struct id_table contexts;                      /* of struct gpu_context, owned */
-    uint64_t total_bytes;                          /* charged for resources and their backing */
-    uint64_t hostmem_bytes;                        /* of the host-visible region */
+    struct id_table resources;   /* of struct gpu_resource, owned */
+    struct id_table contexts;    /* of struct gpu_context, owned */
+    uint64_t total_bytes;        /* charged for resources and their backing */
+    struct layer_memory *memory; /* borrowed; where it counts with Vulkan's; NULL = nowhere */
+    uint32_t n_vulkan;           /* contexts that are */
+    uint64_t hostmem_bytes;      /* of the host-visible region */
     struct gpu_mapping mappings[GPU_MAPPINGS_MAX]; /* in no order */
     uint32_t n_mappings;
     struct gpu_cmd *unmapping; /* owned list: UNMAP_BLOBs that wait for their end */

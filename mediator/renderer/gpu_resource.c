@@ -2,6 +2,7 @@
 #include "mediator/renderer/gpu_resource.h"
 
 #include "mediator/renderer/gpu_internal.h"
+#include "protocol/layer_memory.h"
 
 #include <string.h>
 
@@ -15,7 +16,8 @@ struct gpu_resource *gpu_resource_get(const struct gpu_device *dev, uint32_t id)
 
 bool gpu_charge(struct gpu_device *dev, uint64_t bytes)
 {
-    if (!range_inside(dev->total_bytes, bytes, dev->limits.max_total_bytes))
+    if (!range_inside(dev->total_bytes, bytes, dev->limits.max_total_bytes) ||
+        (dev->memory && !layer_memory_take(dev->memory, LEASE_SLOT_GL, bytes)))
         return false;
     dev->total_bytes += bytes;
     gpu_stat_set(&dev->stats->resource_bytes, dev->total_bytes);
@@ -25,6 +27,8 @@ bool gpu_charge(struct gpu_device *dev, uint64_t bytes)
 void gpu_uncharge(struct gpu_device *dev, uint64_t bytes)
 {
     dev->total_bytes -= bytes;
+    if (dev->memory)
+        layer_memory_give(dev->memory, LEASE_SLOT_GL, bytes);
     gpu_stat_set(&dev->stats->resource_bytes, dev->total_bytes);
 }
 

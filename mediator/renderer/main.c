@@ -19,10 +19,12 @@
 #include "mediator/renderer/gate.h"
 #include "mediator/renderer/gpu_probe.h"
 #include "mediator/renderer/idle_watch.h"
+#include "mediator/renderer/layer_link.h"
 #include "mediator/renderer/listener.h"
 #include "mediator/renderer/options.h"
 #include "mediator/renderer/self_limit.h"
 #include "mediator/renderer/sigbus.h"
+#include "protocol/layer_memory.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -49,6 +51,9 @@ struct renderer {
     struct broker_link *broker;
     struct idle_watch *idle;
     struct gate *gate; /* NULL = the GPU is not shared by leases */
+    int memory_fd;
+    struct layer_memory *memory; /* GL's and Vulkan's */
+    struct layer_link *layers;   /* NULL = without Vulkan */
 };
 
 static void stop(struct renderer *r, int exit_code)
@@ -97,6 +102,7 @@ static int serve(struct renderer *r, int fd)
         .height = r->options.height,
         .stats = r->stats,
         .gate = r->gate,
+        .memory = r->memory,
         .ended = on_ended,
         .opaque = r,
     };
@@ -159,7 +165,8 @@ static int set_up_fds(struct renderer *r)
 {
     const struct renderer_options *o = &r->options;
     if (check_fd("fd", o->fd) < 0 || check_fd("broker-fd", o->broker_fd) < 0 ||
-        check_fd("stats-fd", o->stats_fd) < 0 || check_fd("ready-fd", o->ready_fd) < 0)
+        check_fd("stats-fd", o->stats_fd) < 0 || check_fd("memory-fd", o->memory_fd) < 0 ||
+        check_fd("ready-fd", o->ready_fd) < 0)
         return -EBADF;
     for (int i = 0; o->lease_fd >= 0 && i < LEASE_FDS; i++)
         if (check_fd("lease-fd", o->lease_fd + i) < 0)
@@ -193,8 +200,30 @@ static void on_idle(void *opaque)
     self_trim();
 }
 
+/* The page that says what GL and Vulkan have of the vGPU's memory. */
+static int set_up_quota(struct renderer *r)
+{
+    uint64_t quota_bytes = r->options.max_memory_bytes;
+    const struct layer_memory *own = NULL;
+    int result = 0;
+
+    r->memory_fd = r->options.memory_fd;
+    if (r->memory_fd < 0)
+        result = layer_memory_create(&r->memory_fd, &own);
+    layer_memory_unmap(own);
+    if (result == 0)
+        result = layer_memory_map(r->memory_fd, &r->memory);
+    if (result < 0)
+        log_error("--memory-fd: the page can't be mapped: %s", strerror(-result));
+    else
+        layer_memory_init(r->memory, quota_bytes > 0 ? quota_bytes : UINT64_MAX);
+    return result;
+}
+
 static int set_up_memory(struct renderer *r)
 {
+    if (set_up_quota(r) < 0)
+        return -ENOMEM;
     self_limit(guest_limits(r).max_total_bytes);
     self_keep_freed();
     int result = idle_watch_create(r->event, IDLE_US, on_idle, NULL, &r->idle);
@@ -233,6 +262,49 @@ static int set_up_gate(struct renderer *r)
     return result;
 }
 
+static int set_up_layers(struct renderer *r)
+{
+    int fd = r->options.lease_fd;
+    const struct layer_link_config config = {
+        .grant = fd,
+        .ack = fd < 0 ? -1 : fd + 1,
+        .doorbell = fd < 0 ? -1 : fd + 2,
+        .memory_fd = r->memory_fd,
+        .memory = r->memory,
+        .broker_fd = r->options.broker_fd,
+    };
+
+    if (r->options.vulkan == BACKEND_VULKAN_OFF || strcmp(r->options.backend, "null") == 0)
+        return 0;
+    int result = layer_link_create(&config, &r->layers);
+    if (result < 0)
+        log_error("the Vulkan layer can't be listened to: %s", strerror(-result));
+    return result;
+}
+
+static bool has_vulkan(struct backend *backend)
+{
+    uint32_t id = 0, version, size;
+
+    for (uint32_t i = 0; i < backend->ops->capset_count(backend); i++)
+        if (backend->ops->capset_info(backend, i, &id, &version, &size) == 0 &&
+            id == VIRTIO_GPU_CAPSET_VENUS)
+            return true;
+    return false;
+}
+
+/* After the GPU's drivers are there, which are set up before there are threads. */
+static int start_layers(struct renderer *r)
+{
+    int result = 0;
+
+    if (r->layers != NULL && has_vulkan(r->backend))
+        result = layer_link_start(r->layers);
+    if (result < 0)
+        log_error("the Vulkan layer can't be listened to: %s", strerror(-result));
+    return result;
+}
+
 static int set_up_backend(struct renderer *r)
 {
     static const struct backend_ops *const known[] = {&backend_virgl, &backend_null};
@@ -256,6 +328,9 @@ static int set_up_backend(struct renderer *r)
         .events = &gpu_fence_queue_events,
         .opaque = r->fences,
         .priority = r->options.priority,
+        .vulkan = r->options.vulkan,
+        .layer_fd = r->layers != NULL ? layer_link_fd(r->layers) : -1,
+        .vulkan_must_gate = r->gate != NULL,
     };
     result = ops->create(&config, &r->backend, &error);
     if (result < 0) {
@@ -307,7 +382,8 @@ static int run(struct renderer *r)
     if (set_up_fds(r) < 0 || set_up_event(r) < 0)
         return EXIT_FAILURE;
     sigbus_install(PROGRAM, r->options.name, r->stats);
-    if (set_up_memory(r) < 0 || set_up_gate(r) < 0 || set_up_backend(r) < 0 || set_up_mode(r) < 0)
+    if (set_up_memory(r) < 0 || set_up_gate(r) < 0 || set_up_layers(r) < 0 ||
+        set_up_backend(r) < 0 || start_layers(r) < 0 || set_up_mode(r) < 0)
         return EXIT_FAILURE;
     tell_ready(r);
     int code = sd_event_loop(r->event);
@@ -324,6 +400,8 @@ static void finish(struct renderer *r)
     if (r->backend != NULL)
         r->backend->ops->destroy(r->backend);
     gpu_fence_queue_destroy(r->fences);
+    layer_link_destroy(r->layers);
+    layer_memory_unmap(r->memory);
     gate_destroy(r->gate);
     idle_watch_destroy(r->idle);
     sd_event_unref(r->event);

@@ -25,9 +25,11 @@ enum option_id {
     OPT_SCANOUT_BY,
     OPT_MAX_MEMORY,
     OPT_HOSTMEM,
+    OPT_VULKAN,
     OPT_VERBOSE,
     OPT_BROKER_FD,
     OPT_STATS_FD,
+    OPT_MEMORY_FD,
     OPT_LEASE_FD,
     OPT_FD,
     OPT_LISTEN,
@@ -48,9 +50,11 @@ static const struct option options[] = {
     {"max-memory", required_argument, NULL, OPT_MAX_MEMORY},
     {"priority", required_argument, NULL, OPT_PRIORITY},
     {"hostmem", required_argument, NULL, OPT_HOSTMEM},
+    {"vulkan", required_argument, NULL, OPT_VULKAN},
     {"verbose", no_argument, NULL, OPT_VERBOSE},
     {"broker-fd", required_argument, NULL, OPT_BROKER_FD},
     {"stats-fd", required_argument, NULL, OPT_STATS_FD},
+    {"memory-fd", required_argument, NULL, OPT_MEMORY_FD},
     {"lease-fd", required_argument, NULL, OPT_LEASE_FD},
     {"fd", required_argument, NULL, OPT_FD},
     {"listen", required_argument, NULL, OPT_LISTEN},
@@ -69,8 +73,8 @@ void options_print_help(void)
         "\n"
         "  --listen PATH        serve one connection after another on a socket at PATH\n"
         "  --fd N               serve the connected socket N, exit when it ends\n"
-        "  --broker-fd N        serve what aliquotd hands over (with --stats-fd N and perhaps\n"
-        "                       --lease-fd N, the first of four descriptors)\n"
+        "  --broker-fd N        serve what aliquotd hands over (with --stats-fd N, --memory-fd N\n"
+        "                       and perhaps --lease-fd N, the first of four descriptors)\n"
         "  --probe              print the GPUs found as JSON, and exit\n"
         "\n"
         "  --name NAME          name of the vGPU in log lines\n"
@@ -85,6 +89,8 @@ void options_print_help(void)
         "  --hostmem BYTES[K|M|G]\n"
         "                       the region in which the guest sees blobs: a power of two from 1M\n"
         "                       to 256G, or 0 for none (1G)\n"
+        "  --vulkan on|off|auto whether there is Vulkan for the guest; auto: where it works "
+        "(auto)\n"
         "  --ready-fd N         write a newline to N once ready, and close it\n"
         "  --verbose            log more\n"
         "  --help, --version\n",
@@ -193,6 +199,20 @@ static bool parse_hostmem(const char *text, uint64_t *ret)
     return true;
 }
 
+static bool parse_vulkan(const char *text, enum backend_vulkan *ret)
+{
+    static const char *const names[] = {
+        [BACKEND_VULKAN_OFF] = "off", [BACKEND_VULKAN_AUTO] = "auto", [BACKEND_VULKAN_ON] = "on"};
+
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *ret = (enum backend_vulkan)i;
+            return true;
+        }
+    }
+    return usage("--vulkan: '%s' is neither on, off nor auto", text);
+}
+
 static bool name_valid(const char *name)
 {
     size_t len = strlen(name);
@@ -247,6 +267,8 @@ static bool parse_one(struct renderer_options *o, int option, const char *arg)
         return parse_bytes("max-memory", arg, 1, &o->max_memory_bytes);
     case OPT_HOSTMEM:
         return parse_hostmem(arg, &o->hostmem_bytes);
+    case OPT_VULKAN:
+        return parse_vulkan(arg, &o->vulkan);
     case OPT_VERBOSE:
         o->verbose = true;
         return true;
@@ -254,6 +276,8 @@ static bool parse_one(struct renderer_options *o, int option, const char *arg)
         return parse_fd("broker-fd", arg, &o->broker_fd) && set_mode(o, RENDERER_MODE_BROKER);
     case OPT_STATS_FD:
         return parse_fd("stats-fd", arg, &o->stats_fd);
+    case OPT_MEMORY_FD:
+        return parse_fd("memory-fd", arg, &o->memory_fd);
     case OPT_LEASE_FD:
         return parse_fd("lease-fd", arg, &o->lease_fd);
     case OPT_FD:
@@ -282,6 +306,7 @@ bool options_parse(struct renderer_options *o, int argc, char **argv)
         .fd = -1,
         .broker_fd = -1,
         .stats_fd = -1,
+        .memory_fd = -1,
         .lease_fd = -1,
         .ready_fd = -1,
         .priority = BACKEND_PRIORITY_MEDIUM,
@@ -289,6 +314,7 @@ bool options_parse(struct renderer_options *o, int argc, char **argv)
         .width = 1280,
         .height = 800,
         .hostmem_bytes = HOSTMEM_DEFAULT_BYTES,
+        .vulkan = BACKEND_VULKAN_AUTO,
     };
     for (;;) {
         int option = getopt_long(argc, argv, "", options, NULL);

@@ -118,6 +118,7 @@ static int create_device(struct vhost_backend *be)
         .hostmem_bytes = be->config.hostmem_bytes,
         .stats = be->config.stats,
         .gate = be->config.gate,
+        .memory = be->config.memory,
     };
     int r = gpu_device_create(&config, &be->device);
     if (r < 0)

@@ -409,6 +409,7 @@ static int create_device(struct vtest_session *s)
         .limits = s->config.limits,
         .stats = s->config.stats,
         .gate = s->config.gate,
+        .memory = s->config.memory,
     };
     int r = gpu_device_create(&config, &s->device);
     if (r < 0)

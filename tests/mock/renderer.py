@@ -17,7 +17,7 @@ import struct
 import sys
 
 READY, SERVE, DONE = 1, 2, 3
-VERSION = 1
+VERSION = 2
 SOFTWARE = ('{"gpus": [{"id": "software", "gl_renderer": "mock"}], "auto": "software",'
             ' "why": "a mock"}')
 
@@ -27,13 +27,14 @@ LATENCY = (*(0,) * 10, 5, *(0,) * 16, 2, 200_004_500_000, 100_000_000_000)
 
 
 def message(kind, text=b'', version=VERSION, text_len=None):
-    return struct.pack('=HHI', version, kind, len(text) if text_len is None else text_len) + text
+    length = len(text) if text_len is None else text_len
+    return struct.pack('=HHIII', version, kind, length, 0, 0) + text
 
 
 def publish(fd, **counters):
     """Fills struct broker_stats."""
     names = ('resources', 'resource_bytes', 'contexts', 'commands', 'submits', 'fences', 'rejected',
-             'flushes', 'mapped_blobs')
+             'flushes', 'mapped_blobs', 'vulkan_contexts')
     with mmap.mmap(fd, 4096) as page:
         page[:8] = struct.pack('=II', counters.get('connected', 0), counters.get('driver_ok', 0))
         for i, name in enumerate(names):
@@ -100,9 +101,9 @@ def main():
     parser.add_argument('--probe', action='store_true')
     parser.add_argument('--verbose', action='store_true')
     for name in ('name', 'backend', 'gpu', 'size', 'scanout-by', 'max-memory', 'priority',
-                 'hostmem'):
+                 'hostmem', 'vulkan'):
         parser.add_argument('--' + name)
-    for name in ('scanouts', 'broker-fd', 'stats-fd', 'lease-fd'):
+    for name in ('scanouts', 'broker-fd', 'stats-fd', 'memory-fd', 'lease-fd'):
         parser.add_argument('--' + name, type=int)
     args = parser.parse_args()
     if args.probe:
@@ -125,7 +126,8 @@ def main():
     huge = 2 ** 64 - 1 if mode == 'ugly' else 0
     publish(args.stats_fd, connected=1, driver_ok=int(mode == 'running'), resources=3,
             resource_bytes=huge or 5000000, contexts=2, commands=40, submits=huge or 7, fences=6,
-            rejected=1, flushes=9, latency=LATENCY, mapped_blobs=4)
+            rejected=1, flushes=9, latency=LATENCY, mapped_blobs=4,
+            vulkan_contexts=1)
 
     poll = select.poll()
     poll.register(broker, select.POLLIN)

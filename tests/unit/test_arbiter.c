@@ -55,7 +55,7 @@ static void open_arbiter(enum arbiter_preempt preempt, enum sched_policy policy,
 
 static void attach(struct part *p)
 {
-    assert_int_equal(arbiter_attach(p->vgpu, &p->fds), 0);
+    assert_int_equal(arbiter_attach(p->vgpu, LEASE_SLOTS_MAX, &p->fds), 0);
     assert_int_equal(lease_grant_page_map(p->fds.grant, &p->grant), 0);
     assert_int_equal(lease_ack_page_map(p->fds.ack, &p->ack), 0);
     assert_int_equal(lease_attach(&p->lease, p->grant, p->ack, LEASE_SLOT_GL), 0);
@@ -358,6 +358,147 @@ static void test_holds_the_gpu_for_ever(void **state)
     assert_int_equal(stats(&a).resets, 1);
 }
 
+/* ---- processes of the Vulkan layer ----------------------------------------------------------- */
+
+/* Another participant of p's vGPU. */
+static struct part worker_of(const struct part *p, uint32_t slot)
+{
+    struct part w = {.vgpu = p->vgpu, .grant = p->grant, .ack = p->ack, .fds = p->fds};
+
+    assert_int_equal(lease_attach(&w.lease, w.grant, w.ack, slot), 0);
+    return w;
+}
+
+static void test_workers_count(void **state)
+{
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    struct part first = worker_of(&a, 1), last = worker_of(&a, LEASE_SLOTS_MAX - 1);
+    enter(&a);
+    assert_true(try_to_enter(&first));
+    assert_true(try_to_enter(&last));
+    assert_false(ask(&b));
+    wait_for_state(&a, LEASE_YIELDING);
+    assert_int_equal(stats(&a).in_flight, 3);
+    end(&a, true);
+    end(&first, true);
+    assert_int_equal(state_of(&a), LEASE_YIELDING); /* one is left */
+    assert_int_equal(state_of(&b), LEASE_IDLE);
+    end(&last, true);
+    wait_for_state(&b, LEASE_GRANTED);
+    assert_true(try_to_enter(&b));
+    struct arbiter_stats s = stats(&a);
+    assert_int_equal(s.submits, 3);
+    assert_int_equal(s.completions, 3);
+    assert_int_equal(s.in_flight, 0);
+    assert_true(s.vulkan_ns > 0 && s.vulkan_ns < UINT64_C(60000000000));
+    assert_int_equal(stats(&b).vulkan_ns, 0);
+    end(&b, true);
+}
+
+/* What a worker had in flight when it ended keeps nobody from the GPU. */
+static void test_worker_gone(void **state)
+{
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    struct part w = worker_of(&a, 7);
+    enter(&a);
+    assert_true(try_to_enter(&w));
+    end(&a, true);
+    assert_false(ask(&b));
+    wait_for_state(&a, LEASE_YIELDING);
+    arbiter_slot_gone(a.vgpu, LEASE_SLOT_GL); /* not theirs to say */
+    arbiter_slot_gone(a.vgpu, LEASE_SLOTS_MAX);
+    assert_int_equal(state_of(&a), LEASE_YIELDING);
+    arbiter_slot_gone(a.vgpu, 7);
+    wait_for_state(&b, LEASE_GRANTED);
+    assert_true(try_to_enter(&b));
+    end(&b, true);
+    w = worker_of(&a, 7); /* its slot is free for another one */
+    enter(&a);
+    end(&a, true);
+    assert_int_equal(stats(&a).faults, 0);
+}
+
+static void test_worker_that_lies(void **state)
+{
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    start_child(&a);
+    struct part w = worker_of(&a, 3);
+    enter(&a);
+    assert_true(try_to_enter(&w));
+    a.ack->slots[3].busy_ns = UINT64_MAX;
+    assert_false(ask(&b));
+    assert_killed(&a);
+    detach(&a);
+    wait_for_state(&b, LEASE_GRANTED);
+    assert_int_equal(stats(&a).faults, 1);
+}
+
+static pid_t start_in_group(pid_t group)
+{
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0)
+        for (;;)
+            pause();
+    assert_int_equal(setpgid(pid, group), 0);
+    return pid;
+}
+
+static void wait_for_class(pid_t pid, int class)
+{
+    uint64_t deadline = now_ns() + TIMEOUT_MS * UINT64_C(1000000);
+    while (sched_getscheduler(pid) != class) {
+        assert_true(now_ns() < deadline);
+        sched_yield();
+    }
+}
+
+/* Where slices end by taking the processors away, workers lose them too; but nobody else's. */
+static void test_workers_are_preempted(void **state)
+{
+    struct part w = {0};
+
+    open_arbiter(ARBITER_PREEMPT_CPU, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    start_child(&a);
+    assert_int_equal(setpgid(a.pid, a.pid), 0);
+    pid_t ours = start_in_group(a.pid), late = start_in_group(a.pid), other = start_in_group(0);
+    arbiter_slot_taken(a.vgpu, 1, ours);
+    arbiter_slot_taken(a.vgpu, 2, other);
+    arbiter_slot_taken(a.vgpu, 99, other);
+    enter(&a);
+    assert_false(ask(&b));
+    wait_for_class(ours, SCHED_IDLE);
+    wait_for_class(a.pid, SCHED_IDLE);
+    arbiter_slot_taken(a.vgpu, 3, late); /* and it comes while it is not its vGPU's turn */
+    assert_int_equal(sched_getscheduler(late), SCHED_IDLE);
+    assert_int_equal(sched_getscheduler(other), SCHED_OTHER);
+    end(&a, true);
+    wait_for_class(ours, SCHED_OTHER);
+    wait_for_class(late, SCHED_OTHER);
+
+    /* Who is said to be gone is gone, and who is no worker is left alone. */
+    w.pid = ours;
+    arbiter_slot_gone(a.vgpu, 1);
+    assert_killed(&w);
+    arbiter_slot_gone(a.vgpu, 2);
+    assert_int_equal(waitpid(other, NULL, WNOHANG), 0);
+    const pid_t rest[] = {late, other, a.pid};
+    for (size_t i = 0; i < ARRAY_SIZE(rest); i++) {
+        w.pid = rest[i];
+        kill(w.pid, SIGKILL);
+        assert_killed(&w);
+    }
+}
+
 /* ---- knobs and what is seen ----------------------------------------------------------------- */
 
 static void test_admission(void **state)
@@ -508,6 +649,10 @@ int main(void)
         TEST(test_a_page_that_lies),
         TEST(test_a_page_that_lies_early),
         TEST(test_holds_the_gpu_for_ever),
+        TEST(test_workers_count),
+        TEST(test_worker_gone),
+        TEST(test_worker_that_lies),
+        TEST(test_workers_are_preempted),
         TEST(test_admission),
         TEST(test_shared_entitlement),
         TEST(test_events),

@@ -165,6 +165,7 @@ static void test_file(void **state)
                                "scanout-by = dmabuf\n"
                                "max-memory = 1G\n"
                                "hostmem = 256M\n"
+                               "vulkan = off\n"
                                "[vgpu bare]\n"
                                "[aliquot]\n"
                                "size = 800x600";
@@ -192,6 +193,7 @@ static void test_file(void **state)
     assert_string_equal(v->scanout_by, "dmabuf");
     assert_int_equal(v->max_memory_bytes, 1 << 30);
     assert_int_equal(v->hostmem_bytes, 256 << 20);
+    assert_string_equal(v->vulkan, "off");
     v = config_find_vgpu(&c, "bare"); /* a section without keys counts */
     assert_non_null(v);
     assert_string_equal(v->gpu, "software");
@@ -201,6 +203,7 @@ static void test_file(void **state)
     assert_string_equal(v->scanout_by, "copy");
     assert_int_equal(v->max_memory_bytes, 0);
     assert_int_equal(v->hostmem_bytes, 1 << 30);
+    assert_string_equal(v->vulkan, "auto");
     config_destroy(&c);
 }
 
@@ -272,6 +275,8 @@ static void test_file_mistakes(void **state)
         {"[vgpu a]\nhostmem = 3M\n", "/c:2: '3M' is out of range for hostmem; allowed: 0, or a"},
         {"[vgpu a]\nhostmem = 512K\n", "/c:2: '512K' is out of range for hostmem"},
         {"[vgpu a]\nhostmem = 512G\n", "/c:2: '512G' is out of range for hostmem"},
+        {"[vgpu a]\nvulkan = yes\n",
+         "/c:2: 'yes' is no value for vulkan; allowed: auto, on or off"},
         {"[vgpu a]\nhostmem = much\n", "/c:2: 'much' is no value for hostmem"},
         {"[vgpu a]\nweight = 0\n", "/c:2: '0' is out of range for weight; allowed: 1 to 10000"},
         {"[vgpu a]\nweight = heavy\n", "/c:2: 'heavy' is no value for weight"},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the daemon accepts from a renderer: two messages, in order, of the exact size. */
+/* What the daemon accepts from a renderer: messages in order, of the exact size. */
 #include "mediator/daemon/renderer_msg.h"
 
 #include <setjmp.h>
@@ -58,6 +58,52 @@ static void test_order(void **state)
     }
 }
 
+static void test_slots(void **state)
+{
+    static const struct {
+        uint16_t type;
+        uint32_t slot, pid, text_len;
+    } wrong[] = {
+        {BROKER_SLOT_TAKEN, 0, 5, 0},
+        {BROKER_SLOT_TAKEN, 16, 5, 0},
+        {BROKER_SLOT_TAKEN, 1, 0, 0},
+        {BROKER_SLOT_TAKEN, 1, 0x80000000u, 0},
+        {BROKER_SLOT_TAKEN, UINT32_MAX, 5, 0},
+        {BROKER_SLOT_GONE, 0, 5, 0},
+        {BROKER_SLOT_GONE, 16, 5, 0},
+        {BROKER_SLOT_GONE, 1, 5, 1},
+        {BROKER_DONE, 1, 0, 0},
+        {BROKER_DONE, 0, 1, 0},
+    };
+    enum renderer_msg_state s = RENDERER_MSG_STARTING;
+    struct renderer_msg got;
+    struct broker_msg msg = make(BROKER_SLOT_TAKEN, "");
+    msg.slot = 15;
+    msg.pid = 4711;
+    assert_non_null(renderer_msg_parse(&s, &msg, size_of(&msg), &got)); /* not yet */
+    /* Also after DONE: processes end with their connection. */
+    for (s = RENDERER_MSG_READY; s <= RENDERER_MSG_DONE; s++) {
+        enum renderer_msg_state before = s;
+        msg.type = BROKER_SLOT_TAKEN;
+        assert_null(renderer_msg_parse(&s, &msg, size_of(&msg), &got));
+        assert_int_equal(got.type, BROKER_SLOT_TAKEN);
+        assert_int_equal(got.slot, 15);
+        assert_int_equal(got.pid, 4711);
+        msg.type = BROKER_SLOT_GONE;
+        assert_null(renderer_msg_parse(&s, &msg, size_of(&msg), &got));
+        assert_int_equal(got.type, BROKER_SLOT_GONE);
+        assert_int_equal(s, before);
+    }
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        s = RENDERER_MSG_READY;
+        msg = make(wrong[i].type, wrong[i].text_len ? "x" : "");
+        msg.slot = wrong[i].slot;
+        msg.pid = wrong[i].pid;
+        assert_non_null(renderer_msg_parse(&s, &msg, size_of(&msg), &got));
+        assert_int_equal(s, RENDERER_MSG_READY);
+    }
+}
+
 static void test_sizes(void **state)
 {
     enum renderer_msg_state s = RENDERER_MSG_STARTING;
@@ -103,11 +149,9 @@ static void test_text_is_made_printable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ready_then_done),
-        cmocka_unit_test(test_order),
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_version),
-        cmocka_unit_test(test_text_is_made_printable),
+        cmocka_unit_test(test_ready_then_done), cmocka_unit_test(test_order),
+        cmocka_unit_test(test_slots),           cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_version),         cmocka_unit_test(test_text_is_made_printable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
