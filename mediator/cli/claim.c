@@ -99,6 +99,8 @@ static int request(struct claim *c, const struct claim_args *args)
         SD_JSON_BUILD_PAIR_CONDITION(args->gpu != NULL, "gpu", SD_JSON_BUILD_STRING(args->gpu)),
         SD_JSON_BUILD_PAIR_CONDITION(args->backend != NULL, "backend",
                                      SD_JSON_BUILD_STRING(args->backend)),
+        SD_JSON_BUILD_PAIR_CONDITION(args->vulkan != NULL, "vulkan",
+                                     SD_JSON_BUILD_STRING(args->vulkan)),
         SD_JSON_BUILD_PAIR_CONDITION(args->max_memory_bytes > 0, "maxMemory",
                                      SD_JSON_BUILD_UNSIGNED(args->max_memory_bytes)),
         KNOBS_BUILD_PAIRS(&args->knobs));

@@ -15,9 +15,9 @@
 struct claim;
 
 struct claim_args {
-    const char *name, *gpu, *backend; /* NULL = the daemon's choice */
-    uint64_t max_memory_bytes;        /* 0 = likewise */
-    struct knobs knobs;               /* likewise what is not set */
+    const char *name, *gpu, *backend, *vulkan; /* NULL = the daemon's choice */
+    uint64_t max_memory_bytes;                 /* 0 = likewise */
+    struct knobs knobs;                        /* likewise what is not set */
 };
 
 /* Without quiet_if_absent, and else for all but -ENOENT (no daemon is there): a negative errno

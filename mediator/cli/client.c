@@ -128,6 +128,16 @@ int64_t client_integer(sd_json_variant *object, const char *key)
     return v && sd_json_variant_is_integer(v) ? sd_json_variant_integer(v) : 0;
 }
 
+int64_t client_memory_bytes(sd_json_variant *vgpu)
+{
+    int64_t sum;
+
+    return __builtin_add_overflow(client_integer(vgpu, "resourceBytes"),
+                                  client_integer(vgpu, "vulkanBytes"), &sum)
+               ? INT64_MAX
+               : sum;
+}
+
 sd_json_variant *client_array(sd_json_variant *object, const char *key, size_t *ret_count)
 {
     sd_json_variant *v = member(object, key);

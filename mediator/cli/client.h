@@ -32,6 +32,8 @@ void client_explain(const char *path, int r, const char *error, sd_json_variant 
 const char *client_string(sd_json_variant *object, const char *key);
 /* Likewise, a whole number or 0. */
 int64_t client_integer(sd_json_variant *object, const char *key);
+/* Of a vGPU: what counts for its limit. */
+int64_t client_memory_bytes(sd_json_variant *vgpu);
 /* Likewise, an array, and how many elements it has: 0 with NULL. */
 sd_json_variant *client_array(sd_json_variant *object, const char *key, size_t *ret_count);
 

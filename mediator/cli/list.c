@@ -23,10 +23,11 @@ static const char *basename_of(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* 80 characters at most: 73 in the columns and 7 between them. */
+/* 80 characters at most: 72 in the columns and 8 between them. VK are contexts of Vulkan. */
 static const struct table_column columns[] = {
-    {"NAME", 14, false}, {"STATE", 9, false},  {"PEER", 14, false},  {"GPU", 10, false},
-    {"WEIGHT", 6, true}, {"GPUTIME", 7, true}, {"WAITING", 7, true}, {"MEMORY", 6, true},
+    {"NAME", 13, false},  {"STATE", 9, false}, {"PEER", 12, false},
+    {"GPU", 10, false},   {"WEIGHT", 6, true}, {"GPUTIME", 7, true},
+    {"WAITING", 7, true}, {"MEMORY", 6, true}, {"VK", 2, true},
 };
 
 static int print_table(sd_json_variant *vgpus)
@@ -38,6 +39,7 @@ static int print_table(sd_json_variant *vgpus)
         sd_json_variant *v = sd_json_variant_by_index(vgpus, i);
         sd_json_variant *peer = sd_json_variant_by_key(v, "peer");
         char weight[FORMAT_MAX], gpu_time[FORMAT_MAX], waiting[FORMAT_MAX], memory[FORMAT_MAX];
+        char vulkan[FORMAT_MAX];
         char who[64] = "-";
         if (peer && sd_json_variant_is_object(peer))
             snprintf(who, sizeof(who), "%" PRId64 " %s", client_integer(peer, "pid"),
@@ -45,7 +47,8 @@ static int print_table(sd_json_variant *vgpus)
         format_count(client_integer(v, "weight"), weight);
         format_usec(client_integer(v, "gpuUsec"), gpu_time);
         format_usec(client_integer(v, "waitingUsec"), waiting);
-        format_bytes(client_integer(v, "resourceBytes"), memory);
+        format_bytes(client_memory_bytes(v), memory);
+        format_count(client_integer(v, "vulkanContexts"), vulkan);
         const char *const row[] = {text_of(v, "name"),
                                    text_of(v, "state"),
                                    who,
@@ -53,7 +56,8 @@ static int print_table(sd_json_variant *vgpus)
                                    weight,
                                    gpu_time,
                                    waiting,
-                                   memory};
+                                   memory,
+                                   vulkan};
         for (size_t c = 0; c < ARRAY_SIZE(row) && r == 0; c++)
             r = table_add(&table, row[c]);
     }

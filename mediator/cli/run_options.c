@@ -19,6 +19,7 @@ const char run_help[] =
     "                      its own vtest protocol\n"
     "  --gpu GPU           auto, software, /dev/dri/renderDN or egl:N (default: the\n"
     "                      daemon's)\n"
+    "  --vulkan WHEN       auto (default: where it works), on (or fail), or off\n"
     "  --max-memory BYTES  the most host memory of its GPU resources, with K, M, G or T\n"
     "  --weight N          share of the GPU relative to other vGPUs, 1 to 10000 (100)\n"
     "  --reservation P%    the least of the GPU that it gets, 0% to 95% (0%)\n"
@@ -38,6 +39,7 @@ enum {
     OPT_NAME = 256,
     OPT_VIA,
     OPT_GPU,
+    OPT_VULKAN,
     OPT_MEMORY,
     OPT_BACKEND,
     OPT_WEIGHT,
@@ -55,6 +57,7 @@ static const struct option long_options[] = {
     {"name", required_argument, NULL, OPT_NAME},
     {"via", required_argument, NULL, OPT_VIA},
     {"gpu", required_argument, NULL, OPT_GPU},
+    {"vulkan", required_argument, NULL, OPT_VULKAN},
     {"max-memory", required_argument, NULL, OPT_MEMORY},
     {"backend", required_argument, NULL, OPT_BACKEND},
     {"weight", required_argument, NULL, OPT_WEIGHT},
@@ -100,6 +103,10 @@ static bool take_value(struct run_options *o, int option, const char *value)
         return gpu_id_valid(value) ||
                wrong("--gpu: '%s' is no GPU; allowed: auto, software, /dev/dri/renderDN or egl:N",
                      value);
+    case OPT_VULKAN:
+        o->vgpu.vulkan = value;
+        return !strcmp(value, "auto") || !strcmp(value, "on") || !strcmp(value, "off") ||
+               wrong("--vulkan: '%s' is unknown; allowed: auto, on or off", value);
     case OPT_MEMORY:
         return value_bytes(value, CONFIG_MEMORY_MIN, CONFIG_MEMORY_MAX,
                            &o->vgpu.max_memory_bytes) == 0 ||
@@ -146,7 +153,8 @@ static bool check_together(const struct run_options *o)
         return o->program[0] || wrong("%s", "a command to run is missing");
     if (o->program[0])
         return wrong("--print-env runs nothing; unexpected argument '%s'", o->program[0]);
-    if (o->private_daemon || v->gpu || v->backend || v->max_memory_bytes || knobs_given(&v->knobs))
+    if (o->private_daemon || v->gpu || v->backend || v->vulkan || v->max_memory_bytes ||
+        knobs_given(&v->knobs))
         return wrong("%s", "--print-env makes no vGPU: neither --private nor settings of one go "
                            "with it");
     return true;

@@ -41,7 +41,9 @@ static void read_vgpu(sd_json_variant *object, struct sample_vgpu *v)
     copy_text(object, "gpu", v->gpu);
     v->number = client_integer(object, "number");
     v->weight = client_integer(object, "weight");
-    v->memory_bytes = client_integer(object, "resourceBytes");
+    v->memory_bytes = client_memory_bytes(object);
+    v->vulkan_contexts = client_integer(object, "vulkanContexts");
+    v->vulkan_usec = client_integer(object, "vulkanUsec");
     v->gpu_usec = client_integer(object, "gpuUsec");
     v->waiting_usec = client_integer(object, "waitingUsec");
     v->submits = client_integer(object, "gpuSubmits");
@@ -150,6 +152,7 @@ void sample_vgpu_rates(const struct sample *before, const struct sample *now, si
     *ret = (struct sample_rates){
         .share = percent(grown(old->gpu_usec, v->gpu_usec), usec),
         .waiting = percent(grown(old->waiting_usec, v->waiting_usec), usec),
+        .vulkan = percent(grown(old->vulkan_usec, v->vulkan_usec), usec),
         .submits = usec > 0 ? 1e6 * grown(old->submits, v->submits) / usec : 0,
         .p99_usec = usec > 0 ? p99(&old->waits, &v->waits) : -1,
         .latency_p99_usec = usec > 0 ? p99(&old->latencies, &v->latencies) : -1,

@@ -21,8 +21,9 @@ struct sample_histogram {
 
 struct sample_vgpu {
     char name[SAMPLE_TEXT_MAX], state[SAMPLE_TEXT_MAX], gpu[SAMPLE_TEXT_MAX];
-    int64_t number; /* on its gpu: who it is, whatever its name */
-    int64_t weight, memory_bytes;
+    int64_t number;               /* on its gpu: who it is, whatever its name */
+    int64_t weight, memory_bytes; /* Vulkan's included */
+    int64_t vulkan_contexts, vulkan_usec;
     int64_t gpu_usec, waiting_usec, submits;
     struct sample_histogram waits;     /* for the GPU */
     struct sample_histogram latencies; /* of command streams, to their completion */
@@ -47,7 +48,7 @@ void sample_finish(struct sample *s);
 
 /* Of one vGPU over the time between two samples. */
 struct sample_rates {
-    double share, waiting; /* percent of the time */
+    double share, waiting, vulkan; /* percent of the time */
     double submits;        /* a second */
     /* 99 % of the waits, or streams, that ended were shorter; -1 = there were none, or the daemon
      * knows only that it was longer than its last bound. */

@@ -104,6 +104,8 @@ enum column {
     COLUMN_LATENCY,
     COLUMN_SUBMITS,
     COLUMN_MEMORY,
+    COLUMN_VULKAN,       /* contexts */
+    COLUMN_VULKAN_SHARE, /* the part of the GPU that they had */
     COLUMN_WEIGHT,
     COLUMN_GPU,
     N_COLUMNS,
@@ -115,11 +117,18 @@ static const struct column_row {
     bool right;
     unsigned rank; /* of importance */
 } columns[N_COLUMNS] = {
-    [COLUMN_NAME] = {"NAME", NAME_MIN, false, 0}, [COLUMN_STATE] = {"STATE", 9, false, 6},
-    [COLUMN_SHARE] = {"SHARE", 6, true, 1},       [COLUMN_WAITING] = {"WAIT", 6, true, 2},
-    [COLUMN_P99] = {"P99", 6, true, 3},           [COLUMN_LATENCY] = {"LAT99", 6, true, 7},
-    [COLUMN_SUBMITS] = {"SUB/S", 5, true, 4},     [COLUMN_MEMORY] = {"MEMORY", 6, true, 5},
-    [COLUMN_WEIGHT] = {"WEIGHT", 6, true, 8},     [COLUMN_GPU] = {"GPU", 10, false, 9},
+    [COLUMN_NAME] = {"NAME", NAME_MIN, false, 0},
+    [COLUMN_STATE] = {"STATE", 9, false, 6},
+    [COLUMN_SHARE] = {"SHARE", 6, true, 1},
+    [COLUMN_WAITING] = {"WAIT", 6, true, 2},
+    [COLUMN_P99] = {"P99", 6, true, 3},
+    [COLUMN_LATENCY] = {"LAT99", 6, true, 7},
+    [COLUMN_SUBMITS] = {"SUB/S", 5, true, 4},
+    [COLUMN_MEMORY] = {"MEMORY", 6, true, 5},
+    [COLUMN_WEIGHT] = {"WEIGHT", 6, true, 8},
+    [COLUMN_GPU] = {"GPU", 10, false, 9},
+    [COLUMN_VULKAN] = {"VK", 2, true, 10},
+    [COLUMN_VULKAN_SHARE] = {"VSHARE", 7, true, 11} /* not on 80 columns */,
 };
 
 /* widths[c] = 0: the column is left out. Each but the first has a blank before it. */
@@ -181,6 +190,7 @@ static void format_vgpu(const struct sample *before, const struct sample *now, s
     const struct sample_vgpu *v = &now->vgpus[i];
     char share[FORMAT_MAX] = "-", waiting[FORMAT_MAX] = "-", p99[FORMAT_MAX] = "-";
     char latency[FORMAT_MAX] = "-";
+    char vulkan[FORMAT_MAX], vulkan_share[FORMAT_MAX] = "-";
     char submits[FORMAT_MAX] = "-", memory[FORMAT_MAX], weight[FORMAT_MAX];
     struct sample_rates r;
 
@@ -188,6 +198,7 @@ static void format_vgpu(const struct sample *before, const struct sample *now, s
     if (before) {
         snprintf(share, sizeof(share), "%.1f%%", r.share);
         snprintf(waiting, sizeof(waiting), "%.1f%%", r.waiting);
+        snprintf(vulkan_share, sizeof(vulkan_share), "%.1f%%", r.vulkan);
         if (r.p99_usec >= 0)
             format_usec(r.p99_usec, p99);
         if (r.latency_p99_usec >= 0)
@@ -195,14 +206,22 @@ static void format_vgpu(const struct sample *before, const struct sample *now, s
         format_count((int64_t)(r.submits + 0.5), submits);
     }
     format_bytes(v->memory_bytes, memory);
+    format_count(v->vulkan_contexts, vulkan);
     format_count(v->weight, weight);
     const char *slash = strrchr(v->gpu, '/');
     const char *const cells[N_COLUMNS] = {
-        [COLUMN_NAME] = v->name,    [COLUMN_STATE] = v->state,
-        [COLUMN_SHARE] = share,     [COLUMN_WAITING] = waiting,
-        [COLUMN_P99] = p99,         [COLUMN_LATENCY] = latency,
-        [COLUMN_SUBMITS] = submits, [COLUMN_MEMORY] = memory,
-        [COLUMN_WEIGHT] = weight,   [COLUMN_GPU] = slash ? slash + 1 : v->gpu,
+        [COLUMN_NAME] = v->name,
+        [COLUMN_STATE] = v->state,
+        [COLUMN_SHARE] = share,
+        [COLUMN_WAITING] = waiting,
+        [COLUMN_P99] = p99,
+        [COLUMN_LATENCY] = latency,
+        [COLUMN_SUBMITS] = submits,
+        [COLUMN_MEMORY] = memory,
+        [COLUMN_VULKAN] = vulkan,
+        [COLUMN_VULKAN_SHARE] = vulkan_share,
+        [COLUMN_WEIGHT] = weight,
+        [COLUMN_GPU] = slash ? slash + 1 : v->gpu,
     };
     format_row(cells, widths, line);
 }

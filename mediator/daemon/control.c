@@ -62,8 +62,8 @@ static int on_info(sd_varlink *link, sd_json_variant *parameters, sd_varlink_met
 /* ---- claims --------------------------------------------------------------------------------- */
 
 struct create_parameters {
-    const char *name, *gpu, *backend; /* borrowed from the message; NULL = not given */
-    uint64_t max_memory_bytes;        /* 0 = not given */
+    const char *name, *gpu, *backend, *vulkan; /* borrowed from the message; NULL = not given */
+    uint64_t max_memory_bytes;                 /* 0 = not given */
     struct control_knobs knobs;
 };
 
@@ -80,6 +80,8 @@ static const sd_json_dispatch_field create_fields[] = {
      offsetof(struct create_parameters, gpu), SD_JSON_NULLABLE},
     {"backend", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string,
      offsetof(struct create_parameters, backend), SD_JSON_NULLABLE},
+    {"vulkan", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string,
+     offsetof(struct create_parameters, vulkan), SD_JSON_NULLABLE},
     {"maxMemory", _SD_JSON_VARIANT_TYPE_INVALID, dispatch_bytes,
      offsetof(struct create_parameters, max_memory_bytes), SD_JSON_NULLABLE},
     CONTROL_KNOB_FIELDS(struct create_parameters, knobs),
@@ -136,6 +138,7 @@ static int read_settings(const struct mediator *m, const struct create_parameter
     } settings[] = {
         {"gpu", p->gpu},
         {"backend", p->backend},
+        {"vulkan", p->vulkan},
         {"max-memory", p->max_memory_bytes > 0 ? memory : NULL},
     };
     for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {

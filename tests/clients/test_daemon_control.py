@@ -18,10 +18,11 @@ NOBODY = 65534
 
 FIELDS = {'name', 'state', 'kind', 'socket', 'peer', 'gpu', 'backend', 'gl', 'rendererPid',
           'resources', 'resourceBytes', 'contexts', 'submits', 'commands', 'fences', 'rejected',
-          'flushes', 'mappedBlobs', 'connectedUsec', 'number', 'weight', 'reservation', 'cap', 'slice', 'lease',
-          'gpuUsec', 'busyUsec', 'waitingUsec', 'cappedUsec', 'slices', 'debtUsec', 'overrunUsec',
-          'gpuSubmits', 'gpuCompletions', 'inFlight', 'cuts', 'resets', 'faults', 'waits',
-          'latencies', 'shareOf'}
+          'flushes', 'mappedBlobs', 'vulkanContexts', 'vulkanDevices', 'vulkanBytes',
+          'vulkanSubmits', 'vulkanRefused', 'vulkanUsec', 'connectedUsec', 'number', 'weight',
+          'reservation', 'cap', 'slice', 'lease', 'gpuUsec', 'busyUsec', 'waitingUsec', 'cappedUsec',
+          'slices', 'debtUsec', 'overrunUsec', 'gpuSubmits', 'gpuCompletions', 'inFlight', 'cuts',
+          'resets', 'faults', 'waits', 'latencies', 'shareOf'}
 
 
 def test_list_json(tmp_path):
@@ -43,7 +44,8 @@ def test_list_json(tmp_path):
             assert peer['comm'] == pathlib.Path('/proc/self/comm').read_text().strip()
             assert running['rendererPid'] in daemon.children()
             counters = {'resources': 3, 'resourceBytes': 5000000, 'contexts': 2, 'commands': 40,
-                        'submits': 7, 'fences': 6, 'rejected': 1, 'flushes': 9, 'mappedBlobs': 4}
+                        'submits': 7, 'fences': 6, 'rejected': 1, 'flushes': 9, 'mappedBlobs': 4,
+                        'vulkanContexts': 1, 'vulkanBytes': 0}
             assert {key: running[key] for key in counters} == counters
             assert abs(running['connectedUsec'] / 1e6 - time.time()) < 300
             assert idle['state'] == 'idle'
@@ -61,8 +63,8 @@ def test_list_table(tmp_path):
             lines = daemon.cli('list').stdout.splitlines()
             assert max(map(len, lines)) <= 80
             assert lines[0].split() == ['NAME', 'STATE', 'PEER', 'GPU', 'WEIGHT', 'GPUTIME', 'WAITING',
-                                        'MEMORY']
-            assert lines[1].startswith('a-name-as-lon~')
+                                        'MEMORY', 'VK']
+            assert lines[1].startswith('a-name-as-lo~')
             assert lines[2].split()[:3] == ['desk', 'idle', '-']
 
 

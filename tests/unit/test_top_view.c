@@ -25,6 +25,8 @@ static struct sample_vgpu now_vgpus[] = {
      .waiting_usec = 100000,
      .submits = 40,
      .memory_bytes = 2 << 20,
+     .vulkan_contexts = 2,
+     .vulkan_usec = 200000,
      .waits = {.n_buckets = 3, .bounds_usec = {1000, 2000, INT64_MAX}, .counts = {99, 1, 0}},
      .latencies = {.n_buckets = 2, .bounds_usec = {16000, INT64_MAX}, .counts = {1, 0}}},
     {.name = "a-name-that-is-longer-than-any-column-of-the-table",
@@ -55,6 +57,7 @@ static void test_rates(void **state)
     assert_int_equal((int)r.submits, 20);
     assert_int_equal(r.p99_usec, 1000); /* 99 of 100 */
     assert_int_equal(r.latency_p99_usec, 16000);
+    assert_int_equal((int)(10 * r.vulkan), 100);
     sample_vgpu_rates(&before, &now, 1, &r); /* the number 1 of another GPU: new */
     assert_int_equal((int)(10 * r.share), 700);
     assert_int_equal(r.p99_usec, -1); /* beyond the last bound */
