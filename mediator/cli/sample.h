@@ -49,7 +49,7 @@ void sample_finish(struct sample *s);
 /* Of one vGPU over the time between two samples. */
 struct sample_rates {
     double share, waiting, vulkan; /* percent of the time */
-    double submits;        /* a second */
+    double submits;                /* a second */
     /* 99 % of the waits, or streams, that ended were shorter; -1 = there were none, or the daemon
      * knows only that it was longer than its last bound. */
     int64_t p99_usec, latency_p99_usec;

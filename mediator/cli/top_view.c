@@ -210,18 +210,12 @@ static void format_vgpu(const struct sample *before, const struct sample *now, s
     format_count(v->weight, weight);
     const char *slash = strrchr(v->gpu, '/');
     const char *const cells[N_COLUMNS] = {
-        [COLUMN_NAME] = v->name,
-        [COLUMN_STATE] = v->state,
-        [COLUMN_SHARE] = share,
-        [COLUMN_WAITING] = waiting,
-        [COLUMN_P99] = p99,
-        [COLUMN_LATENCY] = latency,
-        [COLUMN_SUBMITS] = submits,
-        [COLUMN_MEMORY] = memory,
-        [COLUMN_VULKAN] = vulkan,
-        [COLUMN_VULKAN_SHARE] = vulkan_share,
-        [COLUMN_WEIGHT] = weight,
-        [COLUMN_GPU] = slash ? slash + 1 : v->gpu,
+        [COLUMN_NAME] = v->name,    [COLUMN_STATE] = v->state,
+        [COLUMN_SHARE] = share,     [COLUMN_WAITING] = waiting,
+        [COLUMN_P99] = p99,         [COLUMN_LATENCY] = latency,
+        [COLUMN_SUBMITS] = submits, [COLUMN_MEMORY] = memory,
+        [COLUMN_VULKAN] = vulkan,   [COLUMN_VULKAN_SHARE] = vulkan_share,
+        [COLUMN_WEIGHT] = weight,   [COLUMN_GPU] = slash ? slash + 1 : v->gpu,
     };
     format_row(cells, widths, line);
 }

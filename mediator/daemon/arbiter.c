@@ -347,7 +347,7 @@ int arbiter_set_process(struct arbiter_vgpu *v, int pidfd, pid_t pid)
     v->pidfd = copy;
     v->pid = pid;
     (void)cpu_process_init(&v->process, copy, pid); /* else it has just ended */
-    if (v->killed) /* its page lied before we knew whom to kill */
+    if (v->killed)                                  /* its page lied before we knew whom to kill */
         pidfd_send_signal(copy, SIGKILL, NULL, 0);
     pthread_mutex_unlock(&v->arbiter->lock);
     return 0;

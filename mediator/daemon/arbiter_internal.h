@@ -39,10 +39,10 @@ struct arbiter_vgpu {
     struct lease_grant_page *grant_page;
     const struct lease_ack_page *ack_page;
     struct lease_broker lease;
-    struct lease_ack acks[LEASE_SLOTS_MAX]; /* the last copies */
-    struct lease_ack ack;                   /* all of them together */
+    struct lease_ack acks[LEASE_SLOTS_MAX];      /* the last copies */
+    struct lease_ack ack;                        /* all of them together */
     struct cpu_process workers[LEASE_SLOTS_MAX]; /* behind the slots but the GL gate's */
-    int pidfd;                      /* owned; -1 = does not run yet */
+    int pidfd;                                   /* owned; -1 = does not run yet */
     pid_t pid;
     struct cpu_process process;
     bool killed; /* by us */

@@ -32,14 +32,14 @@ struct renderer_options {
     const char *gpu;     /* "auto" */
     const char *listen_path;
     int fd, broker_fd, stats_fd, memory_fd, ready_fd; /* -1 = not given */
-    int lease_fd;               /* the first of four: grant, ack, doorbell, wake; -1 = not given */
-    uint32_t scanouts;          /* 1 */
-    uint32_t width, height;     /* 1280 × 800 */
-    bool dmabuf;                /* --scanout-by dmabuf */
-    uint64_t max_memory_bytes;  /* 0 = not given */
-    uint64_t hostmem_bytes;     /* of the host-visible region; 0 = none */
+    int lease_fd;              /* the first of four: grant, ack, doorbell, wake; -1 = not given */
+    uint32_t scanouts;         /* 1 */
+    uint32_t width, height;    /* 1280 × 800 */
+    bool dmabuf;               /* --scanout-by dmabuf */
+    uint64_t max_memory_bytes; /* 0 = not given */
+    uint64_t hostmem_bytes;    /* of the host-visible region; 0 = none */
     enum backend_priority priority; /* medium */
-    enum backend_vulkan vulkan; /* auto */
+    enum backend_vulkan vulkan;     /* auto */
     bool verbose;
 };
 

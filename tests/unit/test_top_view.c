@@ -107,10 +107,10 @@ static void test_80_columns(void **state)
 {
     static const char *const lines[] = {
         "GPU software: busy 50.0%, fair, reserved 20%, vGPUs: 2",
-        "NAME        STATE      SHARE   WAIT    P99  LAT99 SUB/S MEMORY WEIGHT GPU",
-        "a-name-tha~ running    70.0%   0.0%      -      -  4.6E   8.0E  10000 renderD128",
-        "a           running    30.0%   5.0%  1.0ms 16.0ms    20   2.0M    100 software",
-        "idle        idle        0.0%   0.0%      -      -     0      0      1 software",
+        "NAME     STATE      SHARE   WAIT    P99  LAT99 SUB/S MEMORY VK WEIGHT GPU",
+        "a-name-~ running    70.0%   0.0%      -      -  4.6E   8.0E  0  10000 renderD128",
+        "a        running    30.0%   5.0%  1.0ms 16.0ms    20   2.0M  2    100 software",
+        "idle     idle        0.0%   0.0%      -      -     0      0  0      1 software",
     };
     const struct top_view view = {.width = 80};
     struct top_text t;
