@@ -60,7 +60,7 @@ struct vhost_queue {
  * The host-visible region, as the front-end shows it, and the socket on which it is asked to.
  *
  * A map lives from SHMEM_MAP to the answer to its SHMEM_UNMAP, or to its refusal. Requests are
- * answered in the order in which they were sent.
+ * answered in their order, and sent one by one; see vhost_shmem.c.
  */
 struct vhost_shmem {
     int fd; /* owned: requests of ours to the front-end; -1 = none */
@@ -69,7 +69,7 @@ struct vhost_shmem {
     struct vhost_shmem_map *maps;         /* owned list */
     struct vhost_shmem_request *requests; /* owned list: waits for its answer, oldest first */
     struct vhost_shmem_request **tail;    /* the link at its end */
-    struct vhost_shmem_request *unsent;   /* the first of them that is not sent yet */
+    uint64_t progress_us; /* when the last answer came, or requests could be sent again */
     uint8_t in[VHOST_SHMEM_ANSWER_BYTES]; /* of an answer */
     size_t in_bytes;                      /* of it, that are there */
     struct vhost_user_region *regions;    /* owned; maps in the front-end's memory table */
@@ -155,8 +155,11 @@ bool vhost_shmem_region_added(struct vhost_backend *be, const struct vhost_user_
 bool vhost_shmem_region_removed(struct vhost_backend *be, const struct vhost_user_region *region);
 /* The whole table comes anew. */
 void vhost_shmem_regions_cleared(struct vhost_backend *be);
-/* The front-end waits for us, and so does nothing for us: what is asked of it fails. */
+/* The rings are to stop. The front-end waits for that, and so does nothing for us: what is asked of
+ * it fails. */
 void vhost_shmem_cancel(struct vhost_backend *be);
+/* The rings have started. */
+void vhost_shmem_resume(struct vhost_backend *be);
 /* Configuration space has changed. */
 void vhost_shmem_tell_config(struct vhost_backend *be);
 

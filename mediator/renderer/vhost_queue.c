@@ -394,6 +394,8 @@ int vhost_queue_start(struct vhost_queue *vq, int kick_fd, const char **ret_reas
     if (vq->index == VIRTIO_GPU_QUEUE_CONTROL && ring_is_fresh(&vq->ring, vq->base))
         vhost_reset_device(be);
     vq->started = true;
+    if (vq->index == VIRTIO_GPU_QUEUE_CONTROL)
+        vhost_shmem_resume(be);
     vhost_queue_run_later(vq); /* requests may be there already, kicked before or not */
     return 0;
 }

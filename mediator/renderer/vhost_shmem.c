@@ -7,6 +7,10 @@
  * slots (QEMU) answers before the guest can see the blob, and lists it in its memory table once it
  * can: only then is the guest told.
  *
+ * QEMU (11.1) follows a NULL pointer at a request that it finds on its socket when it has stopped
+ * the device. No request is sent while the rings are stopped, therefore, and no second one before
+ * the answer to the first: at the moment of a stop, at most one is on its way.
+ *
  * The front-end is hostile. One that answers nonsense, or not at all, is asked no more: its guest
  * gets errors for what it wants mapped and is served otherwise.
  */
@@ -21,7 +25,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-/* How long an answer may take, and a listing after it; QEMU's main loop takes milliseconds, and
+/* How long an answer may take after the one before, and a listing after it. QEMU's main loop takes
+ * milliseconds (tens where hundreds of blobs are mapped, and it takes requests one by one), and
  * stands still for longer only while the guest does, too. */
 #define ANSWER_US UINT64_C(5000000)
 /* How often that is looked at, while anything is waited for. */
@@ -46,6 +51,7 @@ struct vhost_shmem_request {
     struct vhost_shmem_map *map; /* borrowed */
     struct gpu_cmd *cmd;         /* borrowed; waits for the answer; NULL = none does */
     int fd;                      /* owned; to be sent; -1 = none */
+    bool sent;
     uint64_t since_us;
 };
 
@@ -115,7 +121,7 @@ static void drop_socket(struct vhost_backend *be)
     close_fd_p(&s->fd);
     s->fd = -1;
     s->in_bytes = 0;
-    s->requests = s->unsent = NULL;
+    s->requests = NULL;
     s->tail = &s->requests;
     while (req != NULL) {
         struct vhost_shmem_request *next = req->next;
@@ -178,14 +184,29 @@ static int want_events(struct vhost_backend *be, bool out)
     return sd_event_source_set_io_events(be->shmem.fd_source, EPOLLIN | (out ? EPOLLOUT : 0));
 }
 
-/* Sends, or keeps it until there is room: 0, -EPIPE without a socket, or -ENOMEM. fd is borrowed,
- * -1 = none. */
+/* Sends the oldest request, if it may be. */
+static void send_next(struct vhost_backend *be)
+{
+    struct vhost_shmem *s = &be->shmem;
+    struct vhost_shmem_request *req = s->requests;
+
+    if (s->fd < 0 || req == NULL || req->sent || !be->queues[VIRTIO_GPU_QUEUE_CONTROL].started)
+        return;
+    bool full = send_request(be, req, req->fd) < 0;
+    (void)want_events(be, full);
+    if (full)
+        return; /* a socket that stays so is given up by the clock */
+    req->sent = true;
+    close_fd_p(&req->fd);
+    req->fd = -1;
+}
+
+/* 0, -EPIPE without a socket, or -ENOMEM. fd is borrowed, -1 = none. */
 static int request(struct vhost_backend *be, uint32_t type, struct vhost_shmem_map *map, int fd,
                    struct gpu_cmd *cmd)
 {
     struct vhost_shmem *s = &be->shmem;
     struct vhost_shmem_request *req;
-    int r = -EAGAIN;
 
     if (s->fd < 0)
         return -EPIPE;
@@ -194,41 +215,18 @@ static int request(struct vhost_backend *be, uint32_t type, struct vhost_shmem_m
         return -ENOMEM;
     *req = (struct vhost_shmem_request){
         .type = type, .map = map, .cmd = cmd, .fd = -1, .since_us = now_us(be)};
-    if (s->unsent == NULL)
-        r = send_request(be, req, fd);
-    if (r == -EAGAIN) {
-        req->fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
-        r = fd >= 0 && req->fd < 0 ? -ENOMEM : want_events(be, true);
-        if (r == 0 && s->unsent == NULL)
-            s->unsent = req;
-    }
-    if (r < 0) {
-        request_free(req);
-        return -ENOMEM;
+    if (fd >= 0) {
+        req->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (req->fd < 0) {
+            free(req);
+            return -ENOMEM;
+        }
     }
     *s->tail = req;
     s->tail = &req->next;
+    send_next(be);
     watch_time(be);
     return 0;
-}
-
-static void send_unsent(struct vhost_backend *be)
-{
-    struct vhost_shmem *s = &be->shmem;
-
-    while (s->unsent != NULL) {
-        int r = send_request(be, s->unsent, s->unsent->fd);
-        if (r == -EAGAIN)
-            return;
-        if (r < 0) {
-            socket_lost(be, "out of memory");
-            return;
-        }
-        close_fd_p(&s->unsent->fd);
-        s->unsent->fd = -1;
-        s->unsent = s->unsent->next;
-    }
-    (void)want_events(be, false);
 }
 
 /* Has a map taken back that the device knows no more; without a socket there is only to forget
@@ -290,43 +288,79 @@ int vhost_shmem_unmap(void *opaque, uint64_t offset, uint64_t bytes, struct gpu_
     return r;
 }
 
+/* Takes back what was not sent yet. */
+static void drop_unsent(struct vhost_shmem *s)
+{
+    struct vhost_shmem_request **link = &s->requests;
+
+    while (*link != NULL) {
+        struct vhost_shmem_request *req = *link;
+        if (req->sent) {
+            link = &req->next;
+            continue;
+        }
+        *link = req->next;
+        if (req->type == VHOST_USER_BACKEND_SHMEM_MAP)
+            map_free(s, req->map); /* no other request is about it: that would be behind it */
+        else
+            req->map->leaving = false;
+        request_free(req);
+    }
+    s->tail = link;
+}
+
 void vhost_shmem_clear(void *opaque)
 {
     struct vhost_backend *be = opaque;
     struct vhost_shmem *s = &be->shmem;
-    struct vhost_shmem_map *map = s->maps;
 
+    drop_unsent(s);
     for (struct vhost_shmem_request *req = s->requests; req != NULL; req = req->next)
         req->cmd = NULL;
-    while (map != NULL) {
-        struct vhost_shmem_map *next = map->next;
+    for (struct vhost_shmem_map *map = s->maps, *next; map != NULL; map = next) {
+        next = map->next;
         map->cmd = NULL;
         /* A front-end that has reset its device hides all by itself, and says so in its table. */
         if (map->unlisted && !map->leaving && !map->asked_for)
             map_free(s, map);
         else if (!map->leaving && !be->ended)
             abandon(be, map);
-        map = next;
     }
 }
 
 void vhost_shmem_cancel(struct vhost_backend *be)
 {
     struct vhost_shmem *s = &be->shmem;
+    struct vhost_shmem_request **link = &s->requests;
 
     for (struct vhost_shmem_map *map = s->maps; map != NULL; map = map->next)
         done(be, TAKE_PTR(map->cmd), 0);
-    for (struct vhost_shmem_request *req = s->requests; req != NULL; req = req->next) {
+    while (*link != NULL) {
+        struct vhost_shmem_request *req = *link;
         struct gpu_cmd *cmd = TAKE_PTR(req->cmd);
-        if (cmd == NULL)
-            continue;
-        if (req->type == VHOST_USER_BACKEND_SHMEM_UNMAP) {
-            done(be, cmd, 0); /* is done before the guest runs on */
-            continue;
+        if (cmd == NULL || req->type == VHOST_USER_BACKEND_SHMEM_UNMAP) {
+            done(be, cmd, 0); /* an unmap is done before the guest needs the place */
+            link = &req->next;
+        } else if (req->sent) {
+            done(be, cmd, -EINTR);
+            abandon(be, req->map);
+            link = &req->next;
+        } else {
+            done(be, cmd, -EINTR);
+            *link = req->next;
+            if (s->tail == &req->next)
+                s->tail = link;
+            map_free(s, req->map);
+            request_free(req);
         }
-        done(be, cmd, -EINTR);
-        abandon(be, req->map);
     }
+}
+
+void vhost_shmem_resume(struct vhost_backend *be)
+{
+    be->shmem.progress_us = now_us(be);
+    send_next(be);
+    watch_time(be);
 }
 
 void vhost_shmem_tell_config(struct vhost_backend *be)
@@ -366,6 +400,7 @@ static void take_answer(struct vhost_backend *be, bool yes)
     struct vhost_shmem_request *req = s->requests;
     struct vhost_shmem_map *map = req->map;
 
+    s->progress_us = now_us(be);
     s->requests = req->next;
     if (s->requests == NULL)
         s->tail = &s->requests;
@@ -379,6 +414,7 @@ static void take_answer(struct vhost_backend *be, bool yes)
         done(be, req->cmd, yes ? 0 : -EIO);
     }
     request_free(req);
+    send_next(be);
 }
 
 /* Whether s->in is the answer to the oldest request. */
@@ -386,7 +422,7 @@ static const char *check_answer(const struct vhost_shmem *s, const struct vhost_
 {
     const uint32_t want = VHOST_USER_VERSION | VHOST_USER_REPLY;
 
-    if (s->requests == NULL || s->requests == s->unsent)
+    if (s->requests == NULL || !s->requests->sent)
         return "an answer to no request";
     if (hdr->request != s->requests->type)
         return "an answer to another request";
@@ -430,7 +466,7 @@ static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *op
 
     vhost_batch_begin(be);
     if (revents & EPOLLOUT)
-        send_unsent(be);
+        send_next(be);
     while (be->shmem.fd >= 0 && read_answer(be))
         ;
     vhost_batch_end(be);
@@ -471,9 +507,12 @@ static int on_check(sd_event_source *source, uint64_t usec, void *opaque)
         else
             waits = true;
     }
-    if (s->requests != NULL && now - s->requests->since_us >= ANSWER_US)
+    bool asks = s->requests != NULL && be->queues[VIRTIO_GPU_QUEUE_CONTROL].started;
+    if (asks && now - MAX(s->requests->since_us, s->progress_us) >= ANSWER_US) {
         socket_lost(be, "no answer");
-    if (waits || s->requests != NULL)
+        asks = false;
+    }
+    if (waits || asks)
         watch_time(be);
     vhost_batch_end(be);
     return 0;

@@ -220,8 +220,8 @@ def test_as_many_as_qemu_can_bear(session):
     guest.expect(ERR_OUT_OF_MEMORY, vg.map_blob(7, 7 * PAGE))
 
 
-def test_more_requests_than_the_socket_takes(session):
-    """The front-end reads nothing for a while; then all is done, in order."""
+def test_many_requests_at_a_time(session):
+    """They are sent one by one, and done in order."""
     guest = start(session, num=1024, memory_size=32 << 20)
     for resource in range(1, MOST_MAPPED + 1):
         host_blob(guest, resource)
@@ -229,6 +229,9 @@ def test_more_requests_than_the_socket_takes(session):
     pending = [guest.submit(vg.map_blob(r, r * PAGE)) for r in range(1, MOST_MAPPED + 1)]
     goes_on(guest)
     assert not any(guest.finished(p) for p in pending)
+    for _ in range(3):
+        assert len(guest.shmem.sock.recv(4096, vu.socket.MSG_PEEK)) == 52
+        serve(guest, 1)
     guest.shmem.serves = True
     assert {guest.finish(p).kind for p in pending} == {OK_MAP_INFO}
     assert [r.offset for r in guest.shmem.requests] == [
@@ -444,6 +447,33 @@ def test_stop_while_a_map_is_pending(session, protocol):
     map_blob(guest, 2, 0)
     assert [r.kind for r in guest.shmem.requests] == [BACKEND_SHMEM_MAP, BACKEND_SHMEM_UNMAP,
                                                       BACKEND_SHMEM_MAP]
+
+
+def test_nothing_is_sent_while_stopped(session, protocol):
+    """QEMU would fall over it."""
+    guest = start(session, protocol=protocol)
+    host_blob(guest, 9)
+    map_blob(guest, 9, 9 * PAGE)
+    guest.shmem.serves = False
+    for resource in 1, 2, 3:
+        host_blob(guest, resource)
+    pending = [guest.submit(vg.map_blob(r, r * PAGE)) for r in (1, 2)]
+    unmap = guest.submit(vg.unmap_blob(9))
+    pending.append(guest.submit(vg.map_blob(3, 3 * PAGE)))
+    goes_on(guest)
+    told = len(guest.shmem.requests)
+    bases = guest.stop()
+    assert {guest.finish(p).kind for p in pending} == {ERR_UNSPEC}
+    assert guest.finish(unmap).kind == OK_NODATA
+    guest.shmem.lists = False
+    serve(guest, 1)  # the one that was on its way
+    guest.front_end.ask_u64(vu.GET_FEATURES)
+    assert not select.select([guest.shmem.sock], [], [], 0)[0]
+    guest.restart(bases)
+    serve(guest, 2)
+    assert [r.kind for r in guest.shmem.requests[told:]] == [
+        BACKEND_SHMEM_MAP, BACKEND_SHMEM_UNMAP, BACKEND_SHMEM_UNMAP]
+    assert not guest.shmem.shown
 
 
 def test_stop_while_an_unmap_is_pending(session):
