@@ -318,7 +318,9 @@ int arbiter_attach(struct arbiter_vgpu *v, uint32_t slots, struct arbiter_fds *r
     eventfd_t count;
 
     arbiter_detach(v);
-    (void)eventfd_read(v->wake_fd, &count); /* of the renderer before */
+    /* Of the renderer before, which may have filled them up, so that nobody can ring any more. */
+    (void)eventfd_read(v->wake_fd, &count);
+    (void)eventfd_read(v->doorbell_fd, &count);
     int r = lease_grant_page_create(&v->grant_fd, &v->grant_page);
     if (r == 0)
         r = lease_ack_page_create(&v->ack_fd, &v->ack_page);
@@ -382,7 +384,9 @@ void arbiter_detach(struct arbiter_vgpu *v)
 
     pthread_mutex_lock(&a->lock);
     if (v->attached) {
-        arbiter_evict(v, clock_ns());
+        uint64_t now = clock_ns();
+        arbiter_account_all(a, now);
+        arbiter_evict(v, now);
         v->attached = false;
         v->before.submits += v->ack.submits;
         v->before.completions += v->ack.completions;

@@ -262,6 +262,21 @@ static void test_gone_while_granted(void **state)
     assert_int_equal(stats(&a).submits, 2);
 }
 
+/* Nor with what the first one did to the descriptors that they share. */
+static void test_gone_with_a_full_doorbell(void **state)
+{
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    assert_int_equal(eventfd_write(a.fds.doorbell, UINT64_MAX - 1), 0);
+    assert_int_equal(eventfd_write(a.fds.wake, UINT64_MAX - 1), 0);
+    assert_int_equal(eventfd_write(a.fds.doorbell, 1), -1);
+    detach(&a);
+    attach(&a);
+    enter(&a);
+    end(&a, true);
+    assert_int_equal(stats(&a).completions, 1);
+}
+
 static void test_gone_while_yielding(void **state)
 {
     open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
@@ -644,6 +659,7 @@ int main(void)
         TEST(test_taken_from_who_does_not_use_it),
         TEST(test_exclusive),
         TEST(test_gone_while_granted),
+        TEST(test_gone_with_a_full_doorbell),
         TEST(test_gone_while_yielding),
         TEST(test_gone_while_waiting),
         TEST(test_a_page_that_lies),
