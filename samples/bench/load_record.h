@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * When gl-load's frames began and ended, and what follows from that. Times are ns of
- * CLOCK_MONOTONIC, so that those of several processes can be compared.
+ * When the frames of gl-load and vk-load began and ended, and what follows from that. Times are ns
+ * of CLOCK_MONOTONIC, so that those of several processes can be compared.
  */
 #ifndef ALIQUOT_SAMPLES_LOAD_RECORD_H
 #define ALIQUOT_SAMPLES_LOAD_RECORD_H

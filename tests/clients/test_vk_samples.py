@@ -95,12 +95,16 @@ RUNS = {
     "vk-compute": ("--size", 70, "--runs", 2),
     "vk-info": ("--json", "info.json"),
 }
+BENCHES = {
+    "vk-load": ("--work", 5, "--draws", 7, "--submits", 3, "--seconds", 0.05, "--warmup", 0),
+}
 
 
-@pytest.mark.parametrize("sample", RUNS)
+@pytest.mark.parametrize("sample", RUNS | BENCHES)
 def test_validation_finds_nothing(sample, tmp_path):
     log = tmp_path / "validation.log"
-    options = [tmp_path / o if str(o).endswith((".png", ".json")) else o for o in RUNS[sample]]
+    options = [tmp_path / o if str(o).endswith((".png", ".json")) else o
+               for o in (RUNS | BENCHES)[sample]]
     succeed(sample, *options, env=environment(log))
     said = log.read_text()
     assert "Khronos Validation Layer Active" in said

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""gl-load: that it draws when it should and counts right, on Mesa's software renderer."""
+"""gl-load and vk-load: that they draw when they should and count right, on Mesa's software GPU."""
 
 import json
 import os
@@ -9,13 +9,18 @@ import time
 import pytest
 from standalone import BUILD, TIMEOUT
 
-GL_LOAD = BUILD / 'samples/gl-load'
 ENV = os.environ | {'LIBGL_ALWAYS_SOFTWARE': '1', 'GALLIUM_DRIVER': 'llvmpipe',
-                    'ASAN_OPTIONS': 'detect_leaks=0'}
+                    'ASAN_OPTIONS': 'detect_leaks=0',
+                    'VK_DRIVER_FILES': '/usr/share/vulkan/icd.d/lvp_icd.json'}
 
 
-def gl_load(*args, **more):
-    return subprocess.run([GL_LOAD, *map(str, args)], capture_output=True, text=True,
+@pytest.fixture(name='load', params=['gl-load', 'vk-load'])
+def choose_program(request):
+    return BUILD / 'samples' / request.param
+
+
+def run(program, *args, **more):
+    return subprocess.run([program, *map(str, args)], capture_output=True, text=True,
                           timeout=TIMEOUT, check=False, env=ENV, **more)
 
 
@@ -41,10 +46,10 @@ def check_counts(report, spans, seconds):
     return times
 
 
-def test_saturating(tmp_path):
+def test_saturating(load, tmp_path):
     log = tmp_path / 'log'
-    report = report_of(gl_load('--work', 4, '--draws', 3, '--seconds', 0.2, '--warmup', 0.05,
-                               '--log', log))
+    report = report_of(run(load, '--work', 4, '--draws', 3, '--seconds', 0.2, '--warmup', 0.05,
+                           '--log', log))
     spans = spans_in(log)
     check_counts(report, spans, 0.2)
     assert (report['work'], report['draws'], report['missed']) == (4, 3, 0)
@@ -53,9 +58,9 @@ def test_saturating(tmp_path):
         assert start == end
 
 
-def draw_from(log, *args):
+def draw_from(load, log, *args):
     """(when it was told to start, its report)."""
-    with subprocess.Popen([GL_LOAD, *map(str, args), '--warmup', '0', '--start-at', '-',
+    with subprocess.Popen([load, *map(str, args), '--warmup', '0', '--start-at', '-',
                            '--log', log], env=ENV, text=True, stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == 'ready\n'
@@ -65,9 +70,9 @@ def draw_from(log, *args):
     return start_ns, json.loads(output)
 
 
-def test_rate(tmp_path):
+def test_rate(load, tmp_path):
     log = tmp_path / 'log'
-    start_ns, report = draw_from(log, '--work', 1, '--rate', 50, '--seconds', 1)
+    start_ns, report = draw_from(load, log, '--work', 1, '--rate', 50, '--seconds', 1)
     times = check_counts(report, spans_in(log), 1)
     assert report['missed'] == sum(t > 20_000_000 for t in times)
     due = [start for start, _ in spans_in(log)]
@@ -75,31 +80,31 @@ def test_rate(tmp_path):
     assert len(set(due)) == len(due)
 
 
-def test_is_told_when_to_start(tmp_path):
+def test_is_told_when_to_start(load, tmp_path):
     log = tmp_path / 'log'
-    start_ns, report = draw_from(log, '--work', 1, '--seconds', 0.1)
+    start_ns, report = draw_from(load, log, '--work', 1, '--seconds', 0.1)
     assert report['from_ns'] == start_ns
     assert spans_in(log)[0][0] >= start_ns
 
 
-def test_late(tmp_path):
+def test_late(load, tmp_path):
     log = tmp_path / 'log'
     start_ns = time.monotonic_ns()
-    report = report_of(gl_load('--work', 1, '--seconds', 0.001, '--warmup', 0, '--log', log,
-                               '--start-at', start_ns))
+    report = report_of(run(load, '--work', 1, '--seconds', 0.001, '--warmup', 0, '--log', log,
+                           '--start-at', start_ns))
     assert report['late_ms'] > 1  # no process starts in no time
     assert report['from_ns'] == start_ns
     assert report['frames'] == 0 and spans_in(log) == []
 
 
-def test_nobody_says_when_to_start():
-    result = gl_load('--work', 1, '--start-at', '-', stdin=subprocess.DEVNULL)
+def test_nobody_says_when_to_start(load):
+    result = run(load, '--work', 1, '--start-at', '-', stdin=subprocess.DEVNULL)
     assert result.returncode == 1
     assert 'nobody said' in result.stderr
 
 
-def test_calibration():
-    report = report_of(gl_load('--frame-ms', 3, '--draws', 2, '--seconds', 0.05))
+def test_calibration(load):
+    report = report_of(run(load, '--frame-ms', 3, '--draws', 2, '--seconds', 0.05))
     assert report['work'] > 1
 
 
@@ -107,6 +112,20 @@ def test_calibration():
     [], ['--work', '1', '--frame-ms', '1'], ['--work', '0'], ['--work', '1.5'],
     ['--work', '1', '--draws', '0'], ['--frame-ms', '0'], ['--frame-ms', 'nan'],
     ['--work', '1', '--rate', '-1'], ['--work', '1', '--start-at', '0'],
-    ['--work', '1', '--platform', 'x'], ['--work', '1', 'extra']])
-def test_usage(args):
-    assert gl_load(*args).returncode == 2
+    ['--work', '1', 'extra']])
+def test_usage(load, args):
+    assert run(load, *args).returncode == 2
+
+
+@pytest.mark.parametrize('program, args', [
+    ('gl-load', ['--platform', 'x']), ('gl-load', ['--submits', '2']),
+    ('vk-load', ['--submits', '0']), ('vk-load', ['--submits', '1001']),
+    ('vk-load', ['--platform', 'gbm'])])
+def test_usage_of_one(program, args):
+    assert run(BUILD / 'samples' / program, '--work', 1, *args).returncode == 2
+
+
+def test_no_such_device():
+    result = run(BUILD / 'samples/vk-load', '--work', 1, '--device', 'Voodoo')
+    assert result.returncode == 1
+    assert 'vk-load: no device "Voodoo"' in result.stderr
