@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SIDE GL_WORKLOAD_SIDE
+#define SIDE WORKLOAD_SIDE
 #define UPLOAD_SIDE 1024 /* × 4 bytes each way: 4 MiB */
 #define STREAM_BYTES (1 << 20)
 #define PART_BYTES 4096
@@ -109,21 +109,23 @@ static void clear(uint32_t number)
     glClear(GL_COLOR_BUFFER_BIT);
 }
 
-static void clear_finish(uint32_t number)
+static int clear_finish(uint32_t number)
 {
     clear(number);
     glFinish();
+    return 0;
 }
 
-static void readback(uint32_t number)
+static int readback(uint32_t number)
 {
     glReadPixels(0, 0, SIDE, SIDE, GL_RGBA, GL_UNSIGNED_BYTE, pixels);
+    return 0;
 }
 
-static void clear_readback(uint32_t number)
+static int clear_readback(uint32_t number)
 {
     clear(number);
-    readback(number);
+    return readback(number);
 }
 
 static int set_up_draws(void)
@@ -132,7 +134,7 @@ static int set_up_draws(void)
     return use_program(fragment_colour);
 }
 
-static void draws_uniforms(uint32_t number)
+static int draws_uniforms(uint32_t number)
 {
     clear(number);
     for (unsigned i = 0; i < 1000; i++) {
@@ -140,14 +142,16 @@ static void draws_uniforms(uint32_t number)
         glDrawArrays(GL_TRIANGLES, 0, 3);
     }
     glFinish();
+    return 0;
 }
 
-static void bare_draws(uint32_t number)
+static int bare_draws(uint32_t number)
 {
     clear(number);
     for (unsigned i = 0; i < 1000; i++)
         glDrawArrays(GL_TRIANGLES, 0, 3);
     glFinish();
+    return 0;
 }
 
 static int set_up_programs(void)
@@ -161,7 +165,7 @@ static int set_up_programs(void)
     return 0;
 }
 
-static void program_switches(uint32_t number)
+static int program_switches(uint32_t number)
 {
     clear(number);
     for (unsigned i = 0; i < 300; i++) {
@@ -169,6 +173,7 @@ static void program_switches(uint32_t number)
         glDrawArrays(GL_TRIANGLES, 0, 3);
     }
     glFinish();
+    return 0;
 }
 
 static int set_up_fill(void)
@@ -177,10 +182,11 @@ static int set_up_fill(void)
     return use_program(fragment_heavy);
 }
 
-static void fill(uint32_t number)
+static int fill(uint32_t number)
 {
     glDrawArrays(GL_TRIANGLES, 0, 3);
     glFinish();
+    return 0;
 }
 
 static int set_up_upload(void)
@@ -194,13 +200,14 @@ static int set_up_upload(void)
     return use_program(fragment_texture);
 }
 
-static void upload(uint32_t number)
+static int upload(uint32_t number)
 {
     memset(data, (int)number, 4096);
     glTexSubImage2D(GL_TEXTURE_2D, 0, 0, 0, UPLOAD_SIDE, UPLOAD_SIDE, GL_RGBA, GL_UNSIGNED_BYTE,
                     data);
     glDrawArrays(GL_TRIANGLES, 0, 3);
     glFinish();
+    return 0;
 }
 
 static int set_up_stream(void)
@@ -209,7 +216,7 @@ static int set_up_stream(void)
     return use_program(fragment_colour);
 }
 
-static void stream(uint32_t number)
+static int stream(uint32_t number)
 {
     void *map = glMapBufferRange(GL_ARRAY_BUFFER, 0, STREAM_BYTES,
                                  GL_MAP_WRITE_BIT | GL_MAP_INVALIDATE_BUFFER_BIT);
@@ -219,6 +226,7 @@ static void stream(uint32_t number)
     glUnmapBuffer(GL_ARRAY_BUFFER);
     glDrawArrays(GL_TRIANGLES, 0, 3);
     glFinish();
+    return 0;
 }
 
 static int set_up_subdata(void)
@@ -227,12 +235,13 @@ static int set_up_subdata(void)
     return use_program(fragment_colour);
 }
 
-static void subdata(uint32_t number)
+static int subdata(uint32_t number)
 {
     for (unsigned i = 0; i < PARTS; i++)
         glBufferSubData(GL_ARRAY_BUFFER, i * PART_BYTES, PART_BYTES, data + i * PART_BYTES);
     glDrawArrays(GL_TRIANGLES, 0, 3);
     glFinish();
+    return 0;
 }
 
 static int set_up_shader(void)
@@ -241,7 +250,7 @@ static int set_up_shader(void)
     return 0;
 }
 
-static void new_shader(uint32_t number)
+static int new_shader(uint32_t number)
 {
     GLuint program = numbered_program(number);
 
@@ -249,9 +258,10 @@ static void new_shader(uint32_t number)
     glDrawArrays(GL_TRIANGLES, 0, 3);
     glFinish();
     glDeleteProgram(program);
+    return 0;
 }
 
-const struct gl_workload gl_workloads[] = {
+const struct workload gl_workloads[] = {
     {"clear-finish", "one clear, then glFinish", NULL, clear_finish},
     {"clear-readback", "one clear, then 1 MiB read back", NULL, clear_readback},
     {"readback", "1 MiB read back, nothing drawn", NULL, readback},

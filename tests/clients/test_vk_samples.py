@@ -95,16 +95,14 @@ RUNS = {
     "vk-compute": ("--size", 70, "--runs", 2),
     "vk-info": ("--json", "info.json"),
 }
-BENCHES = {
-    "vk-load": ("--work", 5, "--draws", 7, "--submits", 3, "--seconds", 0.05, "--warmup", 0),
-}
+WORKLOADS = ("submit-wait", "submits", "submits-commands", "compute-fill", "draws-recorded",
+             "draws-prerecorded", "upload", "readback", "memcpy", "alloc-map-free",
+             "create-buffers")
 
 
-@pytest.mark.parametrize("sample", RUNS | BENCHES)
-def test_validation_finds_nothing(sample, tmp_path):
-    log = tmp_path / "validation.log"
-    options = [tmp_path / o if str(o).endswith((".png", ".json")) else o
-               for o in (RUNS | BENCHES)[sample]]
+def check_validation(sample, options, folder):
+    log = folder / "validation.log"
+    options = [folder / o if str(o).endswith((".png", ".json")) else o for o in options]
     succeed(sample, *options, env=environment(log))
     said = log.read_text()
     assert "Khronos Validation Layer Active" in said
@@ -112,6 +110,21 @@ def test_validation_finds_nothing(sample, tmp_path):
     for message in said.split("Validation ")[1:]:
         assert message.startswith("Information: [ WARNING-CreateInstance-status-message ]") or \
             message.startswith("Layer Active"), said
+
+
+@pytest.mark.parametrize("sample", RUNS)
+def test_validation_finds_nothing(sample, tmp_path):
+    check_validation(sample, RUNS[sample], tmp_path)
+
+
+def test_validation_finds_nothing_in_a_load(tmp_path):
+    check_validation("vk-load", ("--work", 5, "--draws", 7, "--submits", 3, "--seconds", 0.05,
+                                 "--warmup", 0), tmp_path)
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_validation_finds_nothing_in_a_workload(workload, tmp_path):
+    check_validation("vk-bench", ("--workload", workload, "--seconds", 0.01), tmp_path)
 
 
 # ---- figures ------------------------------------------------------------------------------------
@@ -159,6 +172,16 @@ def test_product(size, tmp_path):
     assert report["rows_checked"] == size
     assert report["gflops"] > 0
     check_times(report["run_ms"])
+
+
+def test_figures_of_workloads(tmp_path):
+    path = tmp_path / "figures.json"
+    output = succeed("vk-bench", "--seconds", 0.01, "--json", path)
+    figures = json.loads(path.read_text())
+    assert tuple(figures) == WORKLOADS
+    assert all(value > 0 for value in figures.values())
+    for line, name in zip(output.splitlines(), WORKLOADS, strict=True):
+        assert line.startswith(name) and "llvmpipe" in line
 
 
 # ---- vk-info ------------------------------------------------------------------------------------
@@ -230,7 +253,7 @@ def test_devices_have_numbers_and_names():
         assert "VK_DEVICE: llvmpipe" in succeed("vk-compute", "--size", 8, "--device", which)
 
 
-@pytest.mark.parametrize("sample", RUNS)
+@pytest.mark.parametrize("sample", [*RUNS, "vk-bench"])
 def test_no_such_device(sample):
     for which in ("1", "Voodoo"):
         result = run(sample, "--device", which)
@@ -251,7 +274,7 @@ def test_too_large_for_the_device():
     assert "use a smaller --size" in result.stderr
 
 
-@pytest.mark.parametrize("sample", RUNS)
+@pytest.mark.parametrize("sample", [*RUNS, "vk-bench", "vk-load"])
 def test_help(sample):
     assert f"Usage: {sample} " in succeed(sample, "--help")
 
@@ -261,6 +284,8 @@ def test_help(sample):
     ("vk-scene", ("--seconds", "-1")), ("vk-scene", ("--kms",)), ("vk-scene", ("extra",)),
     ("vk-compute", ("--size", "0")), ("vk-compute", ("--size", "9999")),
     ("vk-compute", ("--runs", "0")), ("vk-compute", ("extra",)), ("vk-compute", ("--json",)),
+    ("vk-bench", ("--workload", "nonsense")), ("vk-bench", ("--seconds", "0")),
+    ("vk-bench", ("--platform", "gbm")), ("vk-bench", ("extra",)),
     ("vk-info", ("extra",)), ("vk-info", ("--unknown",)),
 ])
 def test_usage_errors(sample, options):
