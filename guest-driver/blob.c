@@ -155,6 +155,11 @@ static void unmapped(struct aliquot_vgpu *vgpu, struct ring_command *cmd)
         leave_place(resource);
 }
 
+static void unsent(struct aliquot_vgpu *vgpu, struct ring_command *cmd)
+{
+    cmd->resource->placing--;
+}
+
 static bool has_settled(const struct aliquot_vgpu *vgpu, const void *arg)
 {
     return ((const struct aliquot_resource *)arg)->placing == 0;
@@ -166,12 +171,18 @@ static bool has_progressed(const struct aliquot_vgpu *vgpu, const void *arg)
 }
 
 /* Finds a place, waiting for others to leave theirs. */
-static int take_place(struct aliquot_resource *resource, int64_t deadline_ns)
+static int take_place(struct aliquot_resource *resource, int64_t deadline_ns, uint64_t *ret_offset)
 {
     struct aliquot_vgpu *vgpu = resource->vgpu;
+    struct guest_block *place = NULL;
 
     for (;;) {
-        int result = guest_heap_alloc(&vgpu->visible.heap, resource->blob_bytes, &resource->place);
+        int result = guest_heap_alloc(&vgpu->visible.heap, resource->blob_bytes, &place);
+        if (result == 0 && place) {
+            resource->place = place;
+            *ret_offset = place->offset;
+            return 0;
+        }
         if (result != -ENOSPC)
             return result;
         if (resource->blob_bytes > vgpu->visible.heap.size_bytes || vgpu->in_flight == 0)
@@ -183,7 +194,24 @@ static int take_place(struct aliquot_resource *resource, int64_t deadline_ns)
     }
 }
 
-static int send_map(struct aliquot_resource *resource)
+/* Sends a MAP or UNMAP, and waits for its answer if wait. */
+static int send_placing(struct aliquot_resource *resource, struct ring_command *cmd,
+                        uint32_t request_bytes, command_done_fn on_done, bool wait)
+{
+    struct aliquot_vgpu *vgpu = resource->vgpu;
+    int result;
+
+    cmd->resource = resource_ref(resource);
+    cmd->on_done = on_done;
+    cmd->on_unsent = unsent;
+    resource->placing++;
+    result = wait ? ring_call(vgpu, cmd, request_bytes) : ring_send(vgpu, cmd, request_bytes);
+    if (result == 0 && wait)
+        ring_command_put(vgpu, cmd);
+    return result;
+}
+
+static int send_map(struct aliquot_resource *resource, uint64_t offset)
 {
     struct aliquot_vgpu *vgpu = resource->vgpu;
     struct ring_command *cmd;
@@ -194,16 +222,10 @@ static int send_map(struct aliquot_resource *resource)
     if (result < 0)
         return result;
     request->resource_id = resource->id;
-    request->offset = resource->place->offset;
+    request->offset = offset;
     cmd->expect = VIRTIO_GPU_RESP_OK_MAP_INFO;
     cmd->response_capacity = sizeof(struct virtio_gpu_resp_map_info);
-    cmd->resource = resource_ref(resource);
-    cmd->on_done = mapped;
-    resource->placing++;
-    result = ring_call(vgpu, cmd, sizeof(*request));
-    if (result == 0)
-        ring_command_put(vgpu, cmd);
-    return result;
+    return send_placing(resource, cmd, sizeof(*request), mapped, true);
 }
 
 static int send_unmap(struct aliquot_resource *resource, bool wait)
@@ -217,15 +239,7 @@ static int send_unmap(struct aliquot_resource *resource, bool wait)
     if (result < 0)
         return result;
     request->resource_id = resource->id;
-    cmd->resource = resource_ref(resource);
-    cmd->on_done = unmapped;
-    resource->placing++;
-    if (!wait)
-        return ring_send(vgpu, cmd, sizeof(*request));
-    result = ring_call(vgpu, cmd, sizeof(*request));
-    if (result == 0)
-        ring_command_put(vgpu, cmd);
-    return result;
+    return send_placing(resource, cmd, sizeof(*request), unmapped, wait);
 }
 
 void blob_hide(struct aliquot_resource *resource)
@@ -244,6 +258,7 @@ void blob_hide(struct aliquot_resource *resource)
 static int get_shown(struct aliquot_resource *resource, int64_t deadline_ns)
 {
     struct aliquot_vgpu *vgpu = resource->vgpu;
+    uint64_t offset = 0;
 
     /* A command that was not waited for long enough. */
     int result = ring_wait(vgpu, has_settled, resource, deadline_ns);
@@ -253,10 +268,10 @@ static int get_shown(struct aliquot_resource *resource, int64_t deadline_ns)
     if (resource->place)
         result = send_unmap(resource, true);
     if (result == 0)
-        result = take_place(resource, deadline_ns);
+        result = take_place(resource, deadline_ns, &offset);
     if (result < 0)
         return result;
-    result = send_map(resource);
+    result = send_map(resource, offset);
     if (result < 0 && resource->place && resource->placing == 0)
         leave_place(resource); /* it was not even sent */
     return result;

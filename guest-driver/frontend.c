@@ -244,7 +244,7 @@ static int read_config(struct frontend *f, int64_t deadline_ns)
 /* Gives the server its end of the channel, and asks for the region that it is for. */
 static int make_channel(struct frontend *f, int64_t deadline_ns)
 {
-    struct vhost_user_shmem_config config;
+    struct vhost_user_shmem_config config = {0};
     int pair[2];
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)

@@ -44,6 +44,11 @@ static void created(struct aliquot_vgpu *vgpu, struct ring_command *cmd)
         resource->error = cmd->error;
 }
 
+static void unsent(struct aliquot_vgpu *vgpu, struct ring_command *cmd)
+{
+    cmd->resource->creating--;
+}
+
 static void destroyed(struct aliquot_vgpu *vgpu, struct ring_command *cmd)
 {
     /* -ENOENT: it was refused at its creation. */
@@ -56,11 +61,9 @@ int resource_send_creation(struct aliquot_resource *resource, struct ring_comman
 {
     cmd->resource = resource_ref(resource);
     cmd->on_done = created;
+    cmd->on_unsent = unsent;
     resource->creating++;
-    int result = ring_send(resource->vgpu, cmd, request_bytes);
-    if (result < 0)
-        resource->creating--;
-    return result;
+    return ring_send(resource->vgpu, cmd, request_bytes);
 }
 
 static int send_create_3d(struct aliquot_resource *resource,

@@ -341,6 +341,8 @@ int ring_send(struct aliquot_vgpu *vgpu, struct ring_command *cmd, uint32_t requ
         result = ring_wait(vgpu, has_progressed, &before, deadline_ns);
     }
     if (result < 0) {
+        if (cmd->on_unsent)
+            cmd->on_unsent(vgpu, cmd);
         ring_command_put(vgpu, cmd);
         return result;
     }

@@ -71,6 +71,7 @@ struct ring_command {
     struct aliquot_fence *fence;       /* owned reference, or NULL */
     struct aliquot_resource *resource; /* owned reference, or NULL */
     command_done_fn on_done;           /* or NULL */
+    command_done_fn on_unsent;         /* instead of it, if it could not be sent; or NULL */
     struct ring_command *next_free;
 };
 

@@ -213,7 +213,7 @@ int ioctl_resource_create_blob(struct drm_file *file, void *arg)
         .bytes = create->size,
     };
     struct aliquot_context *context = NULL;
-    struct bo *bo;
+    struct bo *bo = NULL;
     uint32_t handle;
     int result = check_blob(file, create);
 
@@ -223,7 +223,7 @@ int ioctl_resource_create_blob(struct drm_file *file, void *arg)
         result = submit_first(file, context, create->cmd, create->cmd_size);
     if (result == 0)
         result = bo_create_blob(file->device, context, &args, &bo);
-    if (result < 0)
+    if (result < 0 || !bo)
         return result;
     result = drm_file_add_bo(file, bo, &handle);
     if (result < 0) {
