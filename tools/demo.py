@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The demo: two stock guests render at once through one aliquotd.
+"""The demo: two stock guests render at once through one aliquotd, with OpenGL or Vulkan.
 
 Leaves in the output directory what each guest drew, what its display showed, what this machine
 draws itself, the logs, and summary.json. Fails if a picture is wrong. Called by ./run demo.
@@ -19,7 +19,7 @@ import time
 
 from vm import accel, kernel, picture
 from vm.error import VmError
-from vm.guest import Guest, vgpu_arguments
+from vm.guest import Guest, vgpu_arguments, vulkan_arguments
 from vm.mediator import Mediator, program
 
 GUESTS = ("guest-a", "guest-b")
@@ -33,12 +33,16 @@ HEARTBEAT_S = 5.0
 # Frames shown on the display: enough to flip pages, few enough not to wait for.
 SCREEN_FRAMES = 20
 
-# Both guests say when they are up and start together; gl-scene then draws off screen, and again on
-# the display, where the last frame stays until the host has seen it.
-SCRIPT = """
+# What both scripts begin with: the guests say when they are up, and start together.
+START = """
 export ASAN_OPTIONS=detect_leaks=0
 touch ready
 until [ -e go ]; do sleep 0.1; done
+"""
+
+# gl-scene then draws off screen, and again on
+# the display, where the last frame stays until the host has seen it.
+SCRIPT = START + """
 {scene} --platform gbm --frames {frames} --size {size} --png picture.png --json scene.json ||
     exit 1
 {scene} --kms --size {size} --first-frame {screen_first} --frames {screen_frames} \\
@@ -52,9 +56,19 @@ wait
 exit 0
 """
 
+# The guest's only Vulkan driver is Mesa's for virtio-gpu: without one the samples fail.
+VULKAN_SCRIPT = START + """
+export VK_DRIVER_FILES={driver}
+{scene} --frames {frames} --size {size} --png picture.png --json scene.json || exit 1
+{compute} --json compute.json || exit 1
+"""
+VULKAN_DRIVER = "/usr/share/vulkan/icd.d/virtio_icd.json"
+
 
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="demo", description=__doc__.partition("\n")[0])
+    parser.add_argument("--vulkan", action="store_true",
+                        help="vGPUs with Vulkan and no display: vk-scene and vk-compute")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("demo-out"), metavar="DIR")
     parser.add_argument("--frames", type=int, default=120, metavar="N",
                         help="frames that each guest draws (120)")
@@ -71,6 +85,8 @@ def parse_arguments():
 
 
 class Demo:
+    """What both demos do; the rest is in the classes below."""
+
     def __init__(self, arguments):
         self.arguments = arguments
         self.out = arguments.out.absolute()
@@ -107,22 +123,14 @@ class Demo:
         self.prepare()
         with contextlib.ExitStack() as stack:
             self.say("starting aliquotd with two vGPUs")
-            size = f"size = {self.arguments.width}x{self.arguments.height}"
-            mediator = stack.enter_context(Mediator(self.out, GUESTS, size))
+            mediator = stack.enter_context(Mediator(self.out, GUESTS, self.settings()))
             with self.step(f"booting {' and '.join(GUESTS)} ({self.accel})"):
                 guests = [stack.enter_context(self.guest(name, mediator)) for name in GUESTS]
                 for guest in guests:
                     guest.wait_for_file("ready", BOOT_S)
-            with self.step(f"both are up; each draws {self.arguments.frames} frames with gl-scene"):
-                for guest in guests:
-                    guest.touch("go")
-                for guest in guests:
-                    guest.wait_for_file("scene.json", RENDER_S)
-            with self.step("both have drawn; gl-scene --kms on their displays"):
-                for guest in guests:
-                    guest.wait_for_file("screen.json", RENDER_S)
-                for guest in guests:
-                    self.dump_screen(guest)
+            for guest in guests:
+                guest.touch("go")
+            self.watch(guests)
             vgpus = mediator.list()
             with self.step("pictures taken, powering off"):
                 for guest in guests:
@@ -130,6 +138,11 @@ class Demo:
                 codes = [guest.wait(POWER_OFF_S) for guest in guests]
         self.keep_logs(guests)
         return self.summarize(guests, vgpus, codes)
+
+    def wait_for(self, guests, file, text):
+        with self.step(text):
+            for guest in guests:
+                guest.wait_for_file(file, RENDER_S)
 
     def prepare(self):
         self.out.mkdir(parents=True, exist_ok=True)
@@ -140,7 +153,68 @@ class Demo:
         self.accel = accel.choose()
         self.say("drawing the reference on this machine")
         picture.render_reference(self.reference, self.arguments.frames - 1, self.arguments.width,
-                                 self.arguments.height)
+                                 self.arguments.height, self.sample)
+
+    def keep_logs(self, guests):
+        for guest in guests:
+            os.replace(guest.share / "picture.png", self.out / f"{guest.name}.png")
+            os.replace(guest.console_path, self.out / f"{guest.name}-console.log")
+
+    def summarize(self, guests, vgpus, codes):
+        rows, wrong = [], []
+        for guest, code in zip(guests, codes):
+            row = self.summarize_guest(guest, vgpus[guest.name])
+            rows.append(row)
+            wrong += [f"{guest.name}: {text}" for text in self.problems(row, code)]
+        contrast = picture.contrast(self.reference)
+        if contrast < picture.CONTRAST_MIN:
+            wrong.append(f"reference.png shows nothing (contrast {contrast:.1f}): the native picture "
+                         "is no reference")
+        summary = {
+            "ok": not wrong,
+            "problems": wrong,
+            "accel": self.accel,
+            "size": self.arguments.size,
+            "seconds": round(self.seconds(), 1),
+            "reference": self.reference.name,
+            "reference_contrast": round(contrast, 2),
+            "guests": rows,
+        }
+        (self.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        return summary
+
+    def summarize_picture(self, guest):
+        scene = json.loads((guest.share / "scene.json").read_text())
+        png = f"{guest.name}.png"
+        difference = picture.compare(self.out / png, self.reference)
+        return {
+            "name": guest.name,
+            **{key: scene[key] for key in self.drew_with},
+            "frames": scene["frames"],
+            "fps": scene["fps"],
+            "frame_ms": scene["frame_ms"],
+            "png": png,
+            "max_pixel_diff": difference.maximum,
+            "mean_pixel_diff": round(difference.mean, 4),
+            "console": f"{guest.name}-console.log",
+        }
+
+    def problems(self, row, code):
+        """What is wrong with a guest, one clause each."""
+        if code != 0:
+            yield f"its script ended with {code}, see {row['console']}"
+        if row["mean_pixel_diff"] > picture.MEAN_DIFF_MAX:
+            yield f"{row['png']} differs from reference.png (mean {row['mean_pixel_diff']})"
+
+
+class GlDemo(Demo):
+    """gl-scene off screen, then on the guest's display, which the host looks at."""
+
+    sample = "gl-scene"
+    drew_with = ("gl_renderer", "gl_version")
+
+    def settings(self):
+        return f"size = {self.arguments.width}x{self.arguments.height}"
 
     def guest(self, name, mediator):
         frames = self.arguments.frames
@@ -161,85 +235,84 @@ class Demo:
                 return
             time.sleep(0.2)
 
-    def keep_logs(self, guests):
+    def watch(self, guests):
+        self.wait_for(guests, "scene.json",
+                      f"both are up; each draws {self.arguments.frames} frames with gl-scene")
+        self.wait_for(guests, "screen.json", "both have drawn; gl-scene --kms on their displays")
         for guest in guests:
-            os.replace(guest.share / "picture.png", self.out / f"{guest.name}.png")
-            os.replace(guest.console_path, self.out / f"{guest.name}-console.log")
-
-    def summarize(self, guests, vgpus, codes):
-        rows, wrong = [], []
-        for guest, code in zip(guests, codes):
-            row = self.summarize_guest(guest, vgpus[guest.name])
-            rows.append(row)
-            wrong += [f"{guest.name}: {text}" for text in problems(row, code)]
-        contrast = picture.contrast(self.reference)
-        if contrast < picture.CONTRAST_MIN:
-            wrong.append(f"reference.png shows nothing (contrast {contrast:.1f}): the native picture "
-                         "is no reference")
-        summary = {
-            "ok": not wrong,
-            "problems": wrong,
-            "accel": self.accel,
-            "size": self.arguments.size,
-            "seconds": round(self.seconds(), 1),
-            "reference": self.reference.name,
-            "reference_contrast": round(contrast, 2),
-            "guests": rows,
-        }
-        (self.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-        return summary
+            self.dump_screen(guest)
 
     def summarize_guest(self, guest, vgpu):
-        scene = json.loads((guest.share / "scene.json").read_text())
         screen = json.loads((guest.share / "screen.json").read_text())
-        png, screen_png = f"{guest.name}.png", f"{guest.name}-screen.png"
-        difference = picture.compare(self.out / png, self.reference)
-        screen_difference = picture.compare(self.out / screen_png, self.reference)
-        return {
-            "name": guest.name,
-            "gl_renderer": scene["gl_renderer"],
-            "gl_version": scene["gl_version"],
-            "frames": scene["frames"],
-            "fps": scene["fps"],
-            "frame_ms": scene["frame_ms"],
+        screen_png = f"{guest.name}-screen.png"
+        difference = picture.compare(self.out / screen_png, self.reference)
+        return self.summarize_picture(guest) | {
             "submits": vgpu["submits"],
-            "png": png,
-            "max_pixel_diff": difference.maximum,
-            "mean_pixel_diff": round(difference.mean, 4),
             "screen_png": screen_png,
             "screen_fps": screen["fps"],
-            "screen_max_pixel_diff": screen_difference.maximum,
-            "screen_mean_pixel_diff": round(screen_difference.mean, 4),
-            "console": f"{guest.name}-console.log",
+            "screen_max_pixel_diff": difference.maximum,
+            "screen_mean_pixel_diff": round(difference.mean, 4),
         }
 
+    def problems(self, row, code):
+        yield from super().problems(row, code)
+        if "virgl" not in row["gl_renderer"]:
+            yield (f"it drew with {row['gl_renderer']} instead of virgl: the vGPU offered no 3D, "
+                   "see aliquotd.log")
+        if row["submits"] == 0:
+            yield "aliquotd counted no 3D submissions"
+        if row["screen_mean_pixel_diff"] > picture.MEAN_DIFF_MAX:
+            yield (f"{row['screen_png']} differs from reference.png "
+                   f"(mean {row['screen_mean_pixel_diff']})")
 
-def problems(row, code):
-    """What is wrong with a guest, one clause each."""
-    limit = picture.MEAN_DIFF_MAX
-    if code != 0:
-        yield f"its script ended with {code}, see {row['console']}"
-    if "virgl" not in row["gl_renderer"]:
-        yield (f"it drew with {row['gl_renderer']} instead of virgl: the vGPU offered no 3D, "
-               "see aliquotd.log")
-    if row["submits"] == 0:
-        yield "aliquotd counted no 3D submissions"
-    if row["mean_pixel_diff"] > limit:
-        yield f"{row['png']} differs from reference.png (mean {row['mean_pixel_diff']})"
-    if row["screen_mean_pixel_diff"] > limit:
-        yield (f"{row['screen_png']} differs from reference.png "
-               f"(mean {row['screen_mean_pixel_diff']})")
+    def print_table(self, summary):
+        print(f"\n{'guest':<9} {'frames/s':>8} {'submits':>8} {'picture':>14} {'display':>14}  "
+              "renderer")
+        for row in summary["guests"]:
+            pictures = (f"{row['mean_pixel_diff']:.2f} / {row['max_pixel_diff']}",
+                        f"{row['screen_mean_pixel_diff']:.2f} / {row['screen_max_pixel_diff']}")
+            print(f"{row['name']:<9} {row['fps']:>8.1f} {row['submits']:>8} {pictures[0]:>14} "
+                  f"{pictures[1]:>14}  {row['gl_renderer']}")
+        print("(picture, display: mean / largest difference from the reference, of 255)\n")
 
 
-def print_table(summary):
-    print(f"\n{'guest':<9} {'frames/s':>8} {'submits':>8} {'picture':>14} {'display':>14}  "
-          "renderer")
-    for row in summary["guests"]:
-        pictures = (f"{row['mean_pixel_diff']:.2f} / {row['max_pixel_diff']}",
-                    f"{row['screen_mean_pixel_diff']:.2f} / {row['screen_max_pixel_diff']}")
-        print(f"{row['name']:<9} {row['fps']:>8.1f} {row['submits']:>8} {pictures[0]:>14} "
-              f"{pictures[1]:>14}  {row['gl_renderer']}")
-    print("(picture, display: mean / largest difference from the reference, of 255)\n")
+class VulkanDemo(Demo):
+    """vk-scene off screen, and vk-compute."""
+
+    sample = "vk-scene"
+    drew_with = ("vk_device", "vk_driver", "vk_version")
+
+    def settings(self):
+        return "vulkan = on\nscanouts = 0"
+
+    def guest(self, name, mediator):
+        script = VULKAN_SCRIPT.format(scene=program("samples/vk-scene"),
+                                      compute=program("samples/vk-compute"), driver=VULKAN_DRIVER,
+                                      frames=self.arguments.frames, size=self.arguments.size)
+        return Guest(name, self.out / name, script, vulkan_arguments(mediator.socket(name)))
+
+    def watch(self, guests):
+        self.wait_for(guests, "scene.json",
+                      f"both are up; each draws {self.arguments.frames} frames with vk-scene")
+        self.wait_for(guests, "compute.json", "both have drawn; vk-compute")
+
+    def summarize_guest(self, guest, vgpu):
+        compute = json.loads((guest.share / "compute.json").read_text())
+        return self.summarize_picture(guest) | {"compute": compute}
+
+    def problems(self, row, code):
+        yield from super().problems(row, code)
+        for device in (row["vk_device"], row["compute"]["vk_device"]):
+            if "Venus" not in device:
+                yield f"it used {device} instead of Venus: the vGPU offered no Vulkan"
+
+    def print_table(self, summary):
+        print(f"\n{'guest':<9} {'frames/s':>8} {'picture':>14} {'GFLOP/s':>8}  device")
+        for row in summary["guests"]:
+            difference = f"{row['mean_pixel_diff']:.2f} / {row['max_pixel_diff']}"
+            print(f"{row['name']:<9} {row['fps']:>8.1f} {difference:>14} "
+                  f"{row['compute']['gflops']:>8.2f}  {row['vk_device']}")
+        print("(picture: mean / largest difference from the reference, of 255)\n")
 
 
 def raise_exit(signal_number, _frame):
@@ -250,7 +323,7 @@ def main():
     arguments = parse_arguments()
     signal.signal(signal.SIGTERM, raise_exit)
     signal.signal(signal.SIGHUP, raise_exit)
-    demo = Demo(arguments)
+    demo = (VulkanDemo if arguments.vulkan else GlDemo)(arguments)
     try:
         summary = demo.run()
     except (VmError, OSError) as error:
@@ -259,7 +332,7 @@ def main():
     except KeyboardInterrupt:
         print("demo: interrupted", file=sys.stderr)
         return 130
-    print_table(summary)
+    demo.print_table(summary)
     for problem in summary["problems"]:
         print(f"demo: {problem}", file=sys.stderr)
     print(f"{summary['seconds']:.0f} s ({summary['accel']}); pictures, logs and summary.json are "

@@ -15,11 +15,21 @@ _TAIL_LINES = 25
 
 
 def vgpu_arguments(socket_path, width=640, height=480, outputs=1):
-    """QEMU arguments for an Aliquot vGPU, device id "vgpu"."""
+    """QEMU arguments for an Aliquot vGPU with a display, device id "vgpu"."""
     return [
         "-chardev", f"socket,id=vgpu-socket,path={socket_path}",
         "-device", "vhost-user-gpu-pci,id=vgpu,chardev=vgpu-socket,"
                    f"max_outputs={outputs},xres={width},yres={height}",
+    ]
+
+
+def vulkan_arguments(socket_path):
+    """The same for a vGPU with OpenGL and Vulkan, but no display: QEMU's vhost-user-gpu-pci takes
+    no blobs, its generic device takes all that the back-end has."""
+    return [
+        "-chardev", f"socket,id=vulkan-socket,path={socket_path}",
+        "-device", "vhost-user-test-device-pci,id=vulkan,chardev=vulkan-socket,virtio-id=16,"
+                   "num_vqs=2,config_size=16,vq_size=256",
     ]
 
 

@@ -17,6 +17,7 @@ MEAN_DIFF_MAX = 2.0
 CONTRAST_MIN = 20.0
 
 _RENDER_S = 120.0
+_SOFTWARE_VULKAN = "/usr/share/vulkan/icd.d/lvp_icd.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +53,13 @@ def contrast(path):
 
 def render_reference(path, frame, width, height, sample="gl-scene"):
     """Draws one frame on this machine, in software whatever GPU it has."""
-    command = [program(f"samples/{sample}"), "--platform", "surfaceless", "--frames", "1",
-               "--first-frame", str(frame), "--size", f"{width}x{height}", "--png", str(path)]
+    command = [program(f"samples/{sample}"), "--frames", "1", "--first-frame", str(frame),
+               "--size", f"{width}x{height}", "--png", str(path)]
+    if sample.startswith("gl-"):
+        command += ["--platform", "surfaceless"]
     # Mesa and LLVM keep memory until the end; a sanitizer build would call that a failure.
-    environment = dict(os.environ, LIBGL_ALWAYS_SOFTWARE="1", ASAN_OPTIONS="detect_leaks=0")
+    environment = dict(os.environ, LIBGL_ALWAYS_SOFTWARE="1",
+                       VK_DRIVER_FILES=_SOFTWARE_VULKAN, ASAN_OPTIONS="detect_leaks=0")
     result = subprocess.run(command, env=environment, capture_output=True, text=True,
                             timeout=_RENDER_S)
     if result.returncode != 0:
