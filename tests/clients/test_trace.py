@@ -20,7 +20,7 @@ def test_list(busy):
     assert waits['boundsUsec'] == sorted(waits['boundsUsec'])
     assert waits['maxUsec'] <= waits['sumUsec']
     line = next(line for line in busy.cli('list').stdout.splitlines() if line.startswith('first'))
-    assert re.search(r' 100 +[\d.]+m?s +[\d.]+m?s +\S+$', line)
+    assert re.search(r' 100 +[\d.]+m?s +[\d.]+m?s +\S+ +\d+$', line)
     gpu, = busy.call('ListGPUs')['gpus']
     assert 0 < gpu['busyUsec'] and 0 < gpu['slices'] and gpu['vgpus'] == 2
     later = busy.vgpus()['first']

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""Vulkan programs of others on vGPUs, by stock Mesa Venus: vulkaninfo, vkmark; and our samples beside
+them where several have to go on at once."""
+
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+from columns import SHIM, TIMEOUT, plain_environment
+from runner import wait_until
+
+SAMPLES = pathlib.Path(os.environ['ALIQUOT_BUILD']) / 'samples'
+SOFTWARE = {'VK_DRIVER_FILES': '/usr/share/vulkan/icd.d/lvp_icd.json'}
+SCENE = re.compile(r'^\[Scene\] (\w+)$', re.M)
+
+
+# Its images are dma-bufs otherwise, which a software GPU has only with udmabuf.
+WSI = {'MESA_VK_WSI_DEBUG': 'sw'}
+
+
+def vkmark(*options):
+    return ['vkmark', '--winsys', 'headless', '--size', '320x240', *options]
+
+
+def native_scenes():
+    """Those that draw on the same driver without us."""
+    listing = subprocess.run(['vkmark', '--list-scenes'], capture_output=True, text=True,
+                             timeout=TIMEOUT, check=True).stdout
+    names = SCENE.findall(listing)
+    assert names, listing
+    good = []
+    for name in names:
+        result = subprocess.run(vkmark('-b', f'{name}:duration=0.2'), capture_output=True, text=True,
+                                env=plain_environment() | SOFTWARE, timeout=TIMEOUT, check=False)
+        if result.returncode == 0 and re.search(r'FPS: [1-9]', result.stdout):
+            good.append(name)
+    return good
+
+
+@pytest.fixture(name='scenes', scope='module')
+def scenes_that_draw():
+    scenes = native_scenes()
+    assert len(scenes) >= 5, scenes
+    return scenes
+
+
+def test_vulkaninfo(columns):
+    result = columns.run(SHIM, 'vulkaninfo', '--summary')
+    assert result.returncode == 0, result.stderr
+    assert 'Virtio-GPU Venus (llvmpipe' in result.stdout
+    assert 'DRIVER_ID_MESA_VENUS' in result.stdout
+
+
+def test_vkmark(columns, scenes):
+    """What draws natively draws on a vGPU."""
+    for scene in scenes:
+        result = columns.run(SHIM, *vkmark('-b', f'{scene}:duration=0.2'), **WSI)
+        assert result.returncode == 0 and re.search(r'FPS: [1-9]', result.stdout), \
+            scene + result.stdout + result.stderr
+
+
+def test_opengl_and_vulkan_in_one_vgpu(columns, tmp_path):
+    script = (f'{SAMPLES}/gl-scene --platform surfaceless --frames 5 --png gl.png & '
+              f'{SAMPLES}/vk-scene --frames 5 --png vk.png && wait $!')
+    result = columns.run(SHIM, 'sh', '-c', f'cd {tmp_path} && {script}')
+    assert result.returncode == 0, result.stderr
+    assert 'virgl' in result.stdout and 'Venus' in result.stdout
+    assert (tmp_path / 'gl.png').stat().st_size > 1000
+    assert (tmp_path / 'vk.png').stat().st_size > 1000
+
+
+def test_four_at_once(columns):
+    programs = [columns.start(SHIM, SAMPLES / 'vk-compute', '--size', '128', '--seconds', '1')
+                for _ in range(4)]
+    for program in programs:
+        out = program.communicate(timeout=TIMEOUT)[0]
+        assert program.returncode == 0, out
+        assert 'Venus' in out and 'right in all' in out, out
+
+
+def test_killed_in_the_middle(columns):
+    """Its vGPU is gone, and others have not noticed."""
+    other = columns.start(SHIM, SAMPLES / 'vk-compute', '--size', '64', '--seconds', '2')
+    program = columns.start(SHIM, SAMPLES / 'vk-compute', '--size', '64', '--seconds', '60',
+                            options=['--name=doomed'])
+    assert wait_until(lambda: columns.daemon.vgpus().get('doomed', {}).get('submits', 0) > 0 or
+                      columns.daemon.vgpus().get('doomed', {}).get('contexts', 0) > 0)
+    program.kill()
+    program.wait(TIMEOUT)
+    assert wait_until(lambda: 'doomed' not in columns.daemon.vgpus())
+    out = other.communicate(timeout=TIMEOUT)[0]
+    assert other.returncode == 0 and 'right in all' in out, out
+
+
+def test_quota_is_what_the_heap_shows(columns):
+    program = columns.start(SHIM, SAMPLES / 'vk-info', options=['--max-memory=64M'])
+    out = program.communicate(timeout=TIMEOUT)[0]
+    assert program.returncode == 0, out
+    heap = int(re.search(r'heaps\[0\]\.size_bytes\s+(\d+)', out)[1])
+    assert heap == 64 << 20
