@@ -17,11 +17,16 @@
 
 #define PIXEL_BYTES 4u
 
+/* Memory of the host. */
+struct null_blob {
+    uint32_t ctx_id;
+    int fd; /* owned */
+    uint64_t id;
+};
+
 struct null_resource {
+    struct null_blob *blob; /* owned; NULL = it is none */
     uint32_t width, height, format;
-    uint32_t blob_ctx;       /* of a blob with memory of the host */
-    uint64_t blob_id;        /* 0 = it is none */
-    int blob_fd;             /* owned; that memory; -1 = none */
     bool has_pixels;         /* a 2D texture of a 32-bit format; else nothing is kept */
     uint8_t *pixels;         /* owned; NULL = all zeros: made at the first transfer to it */
     const struct iovec *iov; /* borrowed backing, NULL = none */
@@ -75,7 +80,9 @@ static int null_create(const struct backend_config *config, struct backend **ret
 
 static void resource_free(struct null_resource *res)
 {
-    close_fd_p(&res->blob_fd);
+    if (res->blob)
+        close_fd_p(&res->blob->fd);
+    free(res->blob);
     free(res->pixels);
     free(res);
 }
@@ -179,7 +186,6 @@ static int null_resource_create(struct backend *b, const struct backend_resource
 
     if (!res)
         return -ENOMEM;
-    res->blob_fd = -1;
     res->width = args->width;
     res->height = args->height;
     res->format = args->format;
@@ -230,17 +236,26 @@ static bool blob_id_taken(struct backend_null *b, uint32_t ctx_id, uint64_t blob
     uint32_t pos = 0;
 
     while ((res = id_table_next(&b->resources, &pos))) {
-        if (res->blob_id == blob_id && res->blob_ctx == ctx_id)
+        if (res->blob && res->blob->id == blob_id && res->blob->ctx_id == ctx_id)
             return true;
     }
     return false;
 }
 
-static int make_blob_memory(struct null_resource *res, uint64_t bytes)
+static int make_blob(struct null_resource *res, const struct backend_blob_args *args)
 {
-    res->blob_fd = memfd_create("aliquot-blob", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
-    if (res->blob_fd < 0 || ftruncate(res->blob_fd, (off_t)bytes) < 0 ||
-        fcntl(res->blob_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+    struct null_blob *blob = malloc(sizeof(*blob));
+
+    if (!blob)
+        return -ENOMEM;
+    *blob = (struct null_blob){
+        .ctx_id = args->ctx_id,
+        .fd = memfd_create("aliquot-blob", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL),
+        .id = args->blob_id,
+    };
+    res->blob = blob;
+    if (blob->fd < 0 || ftruncate(blob->fd, (off_t)args->bytes) < 0 ||
+        fcntl(blob->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         return -ENOMEM;
     return 0;
 }
@@ -257,14 +272,10 @@ static int null_blob_create(struct backend *b, const struct backend_blob_args *a
     res = calloc(1, sizeof(*res));
     if (!res)
         return -ENOMEM;
-    res->blob_fd = -1;
     res->iov = args->iov;
     res->iov_count = args->iov_count;
-    if (on_host) {
-        res->blob_ctx = args->ctx_id;
-        res->blob_id = args->blob_id;
-        r = make_blob_memory(res, args->bytes);
-    }
+    if (on_host)
+        r = make_blob(res, args);
     if (r == 0)
         r = id_table_put(&null->resources, args->id, res);
     if (r < 0)
@@ -277,9 +288,9 @@ static int null_blob_map(struct backend *b, uint32_t resource_id, struct backend
     const struct null_resource *res = resource_of(b, resource_id);
     int fd;
 
-    if (!res || res->blob_fd < 0)
+    if (!res || !res->blob)
         return -EOPNOTSUPP;
-    fd = fcntl(res->blob_fd, F_DUPFD_CLOEXEC, 0);
+    fd = fcntl(res->blob->fd, F_DUPFD_CLOEXEC, 0);
     if (fd < 0)
         return -ENOMEM;
     *ret = (struct backend_blob_map){.fd = fd, .map_info = VIRTIO_GPU_MAP_CACHE_CACHED};

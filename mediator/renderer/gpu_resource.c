@@ -289,8 +289,8 @@ static int blob_create(struct gpu_device *dev, const struct backend_blob_args *a
     }
     res->args.id = args->id;
     res->blob_bytes = args->bytes;
-    res->blob_mem = args->mem;
-    res->blob_flags = args->flags;
+    res->blob_mem = (uint8_t)args->mem;
+    res->blob_flags = (uint8_t)args->flags; /* few bits each, as the command's handler has seen */
     *ret = res;
     return 0;
 }

@@ -23,9 +23,9 @@ struct gpu_resource {
     uint8_t uuid[16];
 
     /* Of a blob; of args it has the id alone. */
+    uint8_t blob_mem, blob_flags;
+    bool mapped;         /* is in the device's mappings */
     uint64_t blob_bytes; /* 0 = it is none */
-    uint32_t blob_mem, blob_flags;
-    bool mapped; /* is in the device's mappings */
 
     /* Backing; none while iov is NULL. */
     struct iovec *iov; /* owned; lent to the backend */
