@@ -232,7 +232,9 @@ static void account(struct arbiter_vgpu *v, uint64_t now_ns)
     sched_charge(&v->entity, a->contended ? held_ns - forgiven(v, used_ns, held_ns) : used_ns,
                  now_ns);
 
-    if (v->ack.in_flight == 0 || v->ack.completions != completions)
+    /* What it says of itself while it leaves is no progress: it may start nothing more, and all it
+     * has has to be done in that time. */
+    if (v->place == PLACE_IN && (v->ack.in_flight == 0 || v->ack.completions != completions))
         v->stuck_ns = 0;
     else
         v->stuck_ns += held_ns;
@@ -538,6 +540,8 @@ uint64_t arbiter_schedule(struct arbiter *a, uint64_t now_ns)
     for (struct arbiter_vgpu *v = a->vgpus; v; v = v->next) {
         if (v->place == PLACE_IN)
             check_slice(v, now_ns);
+        else if (v->place == PLACE_LEAVING) /* it need not have rung */
+            arbiter_look_at(v, now_ns);
     }
     next_ns = start_others(a, now_ns);
     set_classes(a);

@@ -357,6 +357,51 @@ static void test_a_page_that_lies_early(void **state)
     assert_killed(&a);
 }
 
+/* While it leaves, others wait for it, whatever it says: it has to be done with all in time. */
+static void test_pretends_progress_while_it_leaves(void **state)
+{
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 100000000);
+    join(&a, "a");
+    join(&b, "b");
+    start_child(&a);
+    enter(&a);
+    assert_false(ask(&b));
+    wait_for_state(&a, LEASE_YIELDING);
+    struct pollfd child = {.fd = pidfd_open(a.pid, 0), .events = POLLIN};
+    for (unsigned i = 0; i < TIMEOUT_MS && poll(&child, 1, 1) == 0; i++) {
+        __atomic_add_fetch(&a.ack->slots[LEASE_SLOT_GL].submits, 1, __ATOMIC_SEQ_CST);
+        __atomic_add_fetch(&a.ack->slots[LEASE_SLOT_GL].completions, 1, __ATOMIC_SEQ_CST);
+        eventfd_write(a.fds.doorbell, 1);
+    }
+    assert_int_equal(child.revents, POLLIN);
+    close(child.fd);
+    assert_killed(&a);
+    detach(&a);
+    wait_for_state(&b, LEASE_GRANTED);
+    assert_true(try_to_enter(&b));
+    end(&b, true);
+}
+
+/* One that has drained and does not say so keeps nobody off for long. */
+static void test_does_not_ring_when_it_has_left(void **state)
+{
+    uint32_t duties = 0;
+
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 100000000);
+    join(&a, "a");
+    join(&b, "b");
+    start_child(&a);
+    enter(&a);
+    assert_false(ask(&b));
+    wait_for_state(&a, LEASE_YIELDING);
+    lease_exit(&a.lease, 0, a.entered_ns, now_ns(), true, &duties);
+    assert_killed(&a);
+    detach(&a);
+    wait_for_state(&b, LEASE_GRANTED);
+    assert_true(try_to_enter(&b));
+    end(&b, true);
+}
+
 static void test_holds_the_gpu_for_ever(void **state)
 {
     open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 100000000);
@@ -664,6 +709,8 @@ int main(void)
         TEST(test_gone_while_waiting),
         TEST(test_a_page_that_lies),
         TEST(test_a_page_that_lies_early),
+        TEST(test_pretends_progress_while_it_leaves),
+        TEST(test_does_not_ring_when_it_has_left),
         TEST(test_holds_the_gpu_for_ever),
         TEST(test_workers_count),
         TEST(test_worker_gone),
