@@ -214,17 +214,34 @@ static uint64_t forgiven(struct arbiter_vgpu *v, uint64_t used_ns, uint64_t held
     return free_ns;
 }
 
+/* Demoted, it goes on while nobody else has work: at its cap, or under a policy that gives nothing
+ * away. It has had that, too. Beside others it has next to nothing, and nobody knows how much. */
+static void account_demoted(struct arbiter_vgpu *v, uint64_t used_ns, uint64_t now_ns)
+{
+    struct arbiter *a = v->arbiter;
+
+    if (a->n_in + a->n_leaving > 0)
+        return;
+    v->busy_ns += used_ns;
+    a->busy_ns += used_ns;
+    sched_charge(&v->entity, used_ns, now_ns);
+}
+
 static void account(struct arbiter_vgpu *v, uint64_t now_ns)
 {
     struct arbiter *a = v->arbiter;
 
-    if (v->place != PLACE_IN && v->place != PLACE_LEAVING)
+    if (v->place == PLACE_OUT)
         return;
     uint64_t held_ns = now_ns - v->accounted_ns, completions = v->ack.completions;
     bool good = read_ack(v, now_ns);
     uint64_t used_ns = used(v, held_ns, now_ns, good);
 
     v->accounted_ns = now_ns;
+    if (v->place == PLACE_PREEMPTED) {
+        account_demoted(v, used_ns, now_ns);
+        return;
+    }
     v->used |= used_ns > 0;
     v->busy_ns += used_ns;
     a->busy_ns += used_ns;

@@ -580,6 +580,26 @@ static void test_admission(void **state)
     assert_int_equal(arbiter_reserved_ppm(arbiter), 60 * SCHED_PERCENT);
 }
 
+/* At its cap, alone on a GPU that preempts, it goes on: that is charged and counted, too. */
+static void test_what_goes_on_is_charged(void **state)
+{
+    struct sched_knobs knobs = SCHED_KNOBS_DEFAULT;
+
+    open_arbiter(ARBITER_PREEMPT_CPU, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    knobs.cap_ppm = 10 * SCHED_PERCENT;
+    assert_int_equal(arbiter_set_knobs(a.vgpu, &knobs), 0);
+    enter(&a);
+    wait_for_state(&a, LEASE_YIELDING);
+    while (now_ns() - a.entered_ns < 40000000)
+        ;
+    end(&a, true);
+    wait_for_state(&a, LEASE_IDLE);
+    assert_true(stats(&a).busy_ns >= 35000000);
+    assert_true(stats(&a).sched.gpu_ns >= 35000000);
+    assert_int_equal(stats(&a).sched.state, SCHED_ASLEEP);
+}
+
 /* What shares an entitlement needs no admission, takes turns, and goes one by one. */
 static void test_shared_entitlement(void **state)
 {
@@ -717,6 +737,7 @@ int main(void)
         TEST(test_worker_that_lies),
         TEST(test_workers_are_preempted),
         TEST(test_admission),
+        TEST(test_what_goes_on_is_charged),
         TEST(test_shared_entitlement),
         TEST(test_events),
         TEST(test_waits_end),
