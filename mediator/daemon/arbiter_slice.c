@@ -345,13 +345,15 @@ void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns)
         sched_put(&v->entity, now_ns);
     if (v->place != PLACE_OUT) {
         arbiter_note(v->arbiter, now_ns, ARBITER_EVENT_RELEASE, v, v->entity.slice.used_ns);
-        v->arbiter->released_ns = now_ns;
+        if (v->place != PLACE_PREEMPTED)
+            v->arbiter->released_ns = now_ns;
     } else if (v->asked) {
         arbiter_note(v->arbiter, now_ns, ARBITER_EVENT_RELEASE, v, 0);
     }
     set_place(v, PLACE_OUT);
     set_class(v, CPU_CLASS_NORMAL);
     v->asked = false;
+    v->idle_from_ns = 0; /* the next renderer's pauses are its own */
     sched_sleep(&v->entity, now_ns);
 }
 
@@ -392,7 +394,9 @@ static void begin_slice(struct arbiter_vgpu *v, uint64_t now_ns)
         v->accounted_busy_ns = v->ack.busy_ns;
         v->ahead_ns = 0;
         v->stuck_ns = 0;
-        v->handoff_from_ns = a->released_ns;
+        /* Before that there was nobody to hand it to. */
+        v->handoff_from_ns =
+            a->released_ns == 0 ? 0 : MAX(a->released_ns, v->asked ? v->asked_ns : now_ns);
         a->released_ns = 0;
     }
     if (v->place != PLACE_IN)

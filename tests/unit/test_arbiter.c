@@ -714,6 +714,27 @@ static void test_totals(void **state)
     assert_true(totals.busy_ns <= totals.elapsed_ns);
 }
 
+/* The time that nobody wanted the GPU is no hand-over. */
+static void test_handoff_of_an_idle_gpu(void **state)
+{
+    struct arbiter_totals totals;
+
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    enter(&a);
+    end(&a, true);
+    wait_for_state(&a, LEASE_IDLE); /* it had a slice that it did not use */
+    uint64_t idle_ns = now_ns();
+    while (now_ns() - idle_ns < 20000000)
+        ;
+    uint64_t before_ns = now_ns();
+    enter(&b);
+    end(&b, true);
+    arbiter_read_totals(arbiter, &totals);
+    assert_true(totals.handoff.max_ns <= now_ns() - before_ns);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, tear_down)
@@ -742,6 +763,7 @@ int main(void)
         TEST(test_events),
         TEST(test_waits_end),
         TEST(test_totals),
+        TEST(test_handoff_of_an_idle_gpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
