@@ -403,10 +403,14 @@ static bool drain(struct virgl *v)
     return false;
 }
 
-/* True if virglrenderer is up. */
+/*
+ * True if virglrenderer is up. Without USE_EXTERNAL_BLOB it would offer guests that see blobs GL
+ * buffers in memory of our process, which nobody else can map.
+ */
 static bool init_virglrenderer(struct virgl *v)
 {
-    int flags = VIRGL_RENDERER_THREAD_SYNC | VIRGL_RENDERER_ASYNC_FENCE_CB | virgl_venus_flags(v);
+    int flags = VIRGL_RENDERER_THREAD_SYNC | VIRGL_RENDERER_ASYNC_FENCE_CB |
+                VIRGL_RENDERER_USE_EXTERNAL_BLOB | virgl_venus_flags(v);
     int r = virgl_renderer_init(v, flags, &v->callbacks);
 
     if (r != 0 && !egl_gpu_gles(v->gpu) && egl_gpu_set_gles(v->gpu, true)) {

@@ -2,7 +2,7 @@
 /*
  * Blobs of the virgl backend: guest memory, and memory of Venus contexts, which other processes map
  * by a descriptor. Those of GL contexts would need memory that GL and others can share, which only
- * virglrenderer's own EGL makes; with USE_EXTERNAL_BLOB it offers guests nothing that needs them.
+ * virglrenderer's own EGL makes; it offers guests nothing that needs them (init_virglrenderer()).
  */
 #include "mediator/base/util.h"
 #include "mediator/renderer/virgl_internal.h"
@@ -87,18 +87,21 @@ int virgl_blob_create(struct backend *b, const struct backend_blob_args *args)
  * Who maps it from the beginning has the guest overwrite it.
  */
 struct lavapipe_header {
-    uint64_t bytes; /* of the memory */
+    uint64_t file_bytes;
     uint64_t data_offset;
-    uint8_t id[24]; /* of driver and device */
+    uint8_t device_id[16];
+    uint64_t zero;
 };
 #define LAVAPIPE_DATA_OFFSET 0x1000
 
 static int lavapipe_offset(int fd, uint64_t *ret_offset)
 {
     struct lavapipe_header header;
+    off_t size = lseek(fd, 0, SEEK_END);
 
-    if (pread(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header) ||
-        header.data_offset != LAVAPIPE_DATA_OFFSET)
+    if (pread(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header) || size < 0 ||
+        header.file_bytes != (uint64_t)size || header.data_offset != LAVAPIPE_DATA_OFFSET ||
+        header.zero != 0)
         return -EOPNOTSUPP;
     *ret_offset = header.data_offset;
     return 0;

@@ -202,9 +202,7 @@ int virgl_venus_submit(struct virgl *v, struct virgl_ctx *ctx, void *buf, size_t
 
 int virgl_venus_flags(const struct virgl *v)
 {
-    return v->venus.server ? VIRGL_RENDERER_VENUS | VIRGL_RENDERER_RENDER_SERVER |
-                                 VIRGL_RENDERER_USE_EXTERNAL_BLOB
-                           : 0;
+    return v->venus.server ? VIRGL_RENDERER_VENUS | VIRGL_RENDERER_RENDER_SERVER : 0;
 }
 
 /* Without an answer virglrenderer would start a server of its own, with an environment of its own.

@@ -81,6 +81,19 @@ static void test_capset_leaks_nothing(void **state)
     assert_int_equal(caps[MAX_VIDEO_MEMORY], 0);
 }
 
+/* Nor are they offered memory that only we could map. */
+static void test_capset_needs_no_blobs(void **state)
+{
+    struct virgl_fixture *f = *state;
+    uint32_t id, version, size, caps[1024];
+    enum { CAPABILITY_BITS = 392 / 4 };
+
+    assert_int_equal(f->ops->capset_info(f->b, 1, &id, &version, &size), 0);
+    assert_int_equal(f->ops->capset(f->b, id, version, caps, sizeof(caps)), 0);
+    assert_true(caps[CAPABILITY_BITS] != 0);
+    assert_int_equal(caps[CAPABILITY_BITS] & 1u << 31, 0); /* ARB_buffer_storage */
+}
+
 #define W 67
 #define H 41
 
@@ -578,6 +591,7 @@ int main(void)
         VIRGL_TEST(describes_software),
         VIRGL_TEST(capsets),
         VIRGL_TEST(capset_leaks_nothing),
+        VIRGL_TEST(capset_needs_no_blobs),
         VIRGL_TEST(pixels),
         VIRGL_TEST(clear_and_fences),
         VIRGL_TEST(draw),
