@@ -27,7 +27,7 @@
 
 #define LINE_MAX_BYTES 512
 
-/* Our layer, alone in its folder. */
+/* Our layer; no other one is in its folder. */
 #define LAYER_NAME "VK_LAYER_ALIQUOT_gate"
 #define LAYER_MANIFESTS "VkLayer_*.json"
 
@@ -343,7 +343,7 @@ int render_server_create(const struct render_server_config *config, struct rende
                          const char **ret_error)
 {
     struct render_server *s = calloc(1, sizeof(*s));
-    int log[2], r;
+    int log[2] = {-1, -1}, r;
 
     if (!s)
         return fail(ret_error, "out of memory");
