@@ -141,6 +141,8 @@ void gpu_device_destroy(struct gpu_device *dev)
     dev->display = NULL;
     gpu_device_reset(dev);
     gpu_gate_detach(dev);
+    /* What others charged it with ends with it; the page of memory goes on. */
+    gpu_uncharge(dev, dev->total_bytes);
     id_table_finish(&dev->resources);
     id_table_finish(&dev->contexts);
     free(dev->submit_buf);

@@ -61,7 +61,7 @@ def draw(env, path, name, *options):
 @pytest.fixture(scope='module')
 def renderer(tmp_path_factory):
     renderer = Renderer(tmp_path_factory.mktemp('vtest'), backend='virgl',
-                        args=['--gpu', 'software'])
+                        args=['--gpu', 'software', '--vulkan', 'off'])
     yield renderer
     renderer.stop()
 

@@ -168,10 +168,13 @@ static void test_environment(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ids),          cmocka_unit_test(test_choose_explicit),
-        cmocka_unit_test(test_print),        cmocka_unit_test(test_auto_is_what_is_printed),
+        cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_choose_explicit),
+        cmocka_unit_test(test_print),
+        cmocka_unit_test(test_auto_is_what_is_printed),
         cmocka_unit_test(test_contexts_of_all_priorities),
-        cmocka_unit_test(test_open_missing), cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_open_missing),
+        cmocka_unit_test(test_environment),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
