@@ -71,17 +71,19 @@ static VkResult find_extensions(struct layer_instance *instance, VkPhysicalDevic
 {
     uint32_t count = 0, bits = 0;
     VkResult result = instance->table.EnumerateDeviceExtensionProperties(gpu, NULL, &count, NULL);
-    _cleanup_free_ VkExtensionProperties *extensions = calloc(count + 1, sizeof(*extensions));
 
-    if (result == VK_SUCCESS && !extensions)
-        result = VK_ERROR_OUT_OF_HOST_MEMORY;
-    if (result == VK_SUCCESS)
-        result = instance->table.EnumerateDeviceExtensionProperties(gpu, NULL, &count, extensions);
     if (result < 0)
         return result;
-    for (uint32_t i = 0; i < ARRAY_SIZE(wanted); i++)
+    VkExtensionProperties *extensions = calloc(count + 1, sizeof(*extensions));
+    if (!extensions)
+        return VK_ERROR_OUT_OF_HOST_MEMORY;
+    result = instance->table.EnumerateDeviceExtensionProperties(gpu, NULL, &count, extensions);
+    for (uint32_t i = 0; i < ARRAY_SIZE(wanted) && result >= 0; i++)
         if (has_extension(extensions, count, wanted[i]))
             bits |= 1u << i;
+    free(extensions);
+    if (result < 0)
+        return result;
     if (bits & 1u << WANTS_CALIBRATION_KHR)
         bits &= ~(1u << WANTS_CALIBRATION_EXT);
     *ret_bits = bits;

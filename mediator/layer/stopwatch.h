@@ -2,7 +2,8 @@
 /*
  * When the GPU itself says that a piece ended: a timestamp query behind it, translated to
  * CLOCK_MONOTONIC by calibrated timestamps. For GPUs that have both; a software GPU runs on the
- * clock that we read anyway, and pays for each query.
+ * clock that we read anyway, pays for each query, and may make who asks for a result wait for
+ * all that is submitted (lavapipe), which never ends while some of it is held.
  */
 #ifndef ALIQUOT_LAYER_STOPWATCH_H
 #define ALIQUOT_LAYER_STOPWATCH_H

@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-#define PATIENCE_MS 8000
+#define PATIENCE_MS 60000
 #define PAGE_BYTES 4096
 
 static uint64_t now_ns(void)

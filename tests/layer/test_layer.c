@@ -245,11 +245,13 @@ static void test_without_timelines(void **state)
     assert_int_equal(host_ack(h)->completions, 1);
 }
 
-/* The same by timestamps, which lavapipe has; by default its completions are watched. */
+/* By timestamps, which lavapipe has; by default its completions are watched. Nothing may be held
+ * here: lavapipe gives no result of a query while anything is in its queue. */
 static void test_stopwatch(void **state)
 {
     struct host *h = *state;
 
+    h->terms.ungated = true;
     setenv("ALIQUOT_LAYER_STOPWATCH", "1", 1);
     host_grant(h);
     assert_string_equal(host_start(h, HOST_WELCOME, NULL), READY);

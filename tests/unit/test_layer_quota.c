@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the Vulkan layer keeps account of: handles, and the bytes of a vGPU's quota.
+ */
+#include "mediator/layer/handle_map.h"
+#include "mediator/layer/quota.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define KEYS 3000u
+
+static void test_map(void **state)
+{
+    struct handle_map map = HANDLE_MAP_INIT;
+    static bool there[KEYS + 1];
+    static uint64_t values[KEYS + 1];
+    uint64_t value = 99, seed = 1;
+
+    assert_false(handle_map_get(&map, 1, &value));
+    assert_int_equal(value, 99);
+    for (unsigned i = 0; i < 100000; i++) {
+        seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+        uint64_t key = (seed >> 33) % KEYS + 1;
+
+        assert_int_equal(handle_map_get(&map, key << 6, &value), there[key]);
+        assert_true(!there[key] || value == values[key]);
+        switch (seed >> 62) {
+        case 0:
+            assert_int_equal(handle_map_take(&map, key << 6, &value), there[key]);
+            there[key] = false;
+            break;
+        case 1:
+            handle_map_take_exactly(&map, key << 6, values[key] + (seed >> 61 & 1));
+            there[key] = there[key] && (seed >> 61 & 1);
+            break;
+        default:
+            values[key] = seed >> 40;
+            there[key] = true;
+            assert_int_equal(handle_map_put(&map, key << 6, values[key]), 0);
+        }
+    }
+    assert_int_equal(handle_map_put(&map, 64, 5), 0);
+    handle_map_raise(&map, 64, 3);
+    assert_true(handle_map_get(&map, 64, &value));
+    assert_int_equal(value, 5);
+    handle_map_raise(&map, 64, 7);
+    assert_true(handle_map_get(&map, 64, &value));
+    assert_int_equal(value, 7);
+    handle_map_finish(&map);
+}
+
+static void test_quota(void **state)
+{
+    static struct layer_memory memory;
+    struct layer_slot *a = &memory.slots[1], *b = &memory.slots[2];
+
+    memory.quota_bytes = 100;
+    assert_true(quota_take(&memory, a, 60));
+    assert_true(quota_take(&memory, b, 40));
+    assert_false(quota_take(&memory, b, 1));
+    assert_true(quota_take(&memory, b, 0));
+    assert_int_equal(quota_left(&memory), 0);
+    quota_give_back(&memory, a, 60);
+    assert_int_equal(quota_left(&memory), 60);
+    assert_int_equal(a->memory_bytes, 0);
+    /* No wrap-around, whatever is asked for. */
+    assert_false(quota_take(&memory, a, UINT64_MAX));
+    assert_false(quota_take(&memory, a, UINT64_MAX - 39));
+    assert_false(quota_take(&memory, a, 61));
+    memory.quota_bytes = 10; /* lowered below what is in use */
+    assert_int_equal(quota_left(&memory), 0);
+    assert_false(quota_take(&memory, a, 0));
+    memory.quota_bytes = UINT64_MAX;
+    assert_false(quota_take(&memory, a, UINT64_MAX));
+    assert_true(quota_take(&memory, a, UINT64_MAX - 40));
+    assert_int_equal(memory.used_bytes, UINT64_MAX);
+    assert_int_equal(a->refused, 5);
+    assert_int_equal(b->refused, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_map),
+        cmocka_unit_test(test_quota),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
