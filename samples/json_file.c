@@ -14,10 +14,11 @@ static int write_to(const char *path, void (*print)(FILE *f, const void *data), 
         return -errno;
     errno = 0;
     print(f, data);
-    int failed = ferror(f);
-    if (fclose(f) == 0 && !failed)
-        return 0;
-    return errno ? -errno : -EIO;
+    int error = errno; /* why, if the stream says that something failed */
+    bool failed = ferror(f);
+    if (fclose(f) != 0 && !failed)
+        return -errno;
+    return !failed ? 0 : error ? -error : -EIO;
 }
 
 static int replace(const char *path, void (*print)(FILE *f, const void *data), const void *data)

@@ -32,6 +32,7 @@ static char *value_text(const char *path, sd_json_variant *value)
     }
     if (sd_json_variant_is_real(value) && !sd_json_variant_is_integer(value))
         return asprintf(&text, "%g", sd_json_variant_real(value)) < 0 ? NULL : text;
+    // NOLINTNEXTLINE(clang-analyzer-optin.core.EnumCastOutOfRange): no flag is a flag set too
     return sd_json_variant_format(value, 0, &text) < 0 ? NULL : text;
 }
 
@@ -77,8 +78,7 @@ static int add_scalar(struct json_table *table, const char *path, sd_json_varian
 }
 
 /* sd-json limits how deep objects are nested. */
-static int add(struct json_table *table, const char *path, sd_json_variant *value, // NOLINT
-               unsigned column)
+static int add(struct json_table *table, const char *path, sd_json_variant *value, unsigned column)
 {
     bool is_object = sd_json_variant_is_object(value);
     if (!is_object && !sd_json_variant_is_array(value))

@@ -151,7 +151,7 @@ static int make_fill(VkDescriptorSet *ret)
 
 static int set_up_fill(void)
 {
-    VkDescriptorSet set;
+    VkDescriptorSet set = VK_NULL_HANDLE;
     /* One round after the other. */
     const VkMemoryBarrier barrier = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,

@@ -56,8 +56,30 @@ GOOD = {
 }
 
 
+GOOD_VULKAN = {
+    "name": "a", "vk_device": "Virtio-GPU Venus (llvmpipe)", "png": "a.png", "mean_pixel_diff": 0.1,
+    "compute": {"vk_device": "Virtio-GPU Venus (llvmpipe)"}, "console": "a-console.log",
+}
+
+
+def problems(kind, row, code):
+    return list(kind.__new__(kind).problems(row, code))
+
+
 def test_demo_accepts_what_is_right():
-    assert list(demo.problems(GOOD, 0)) == []
+    assert problems(demo.GlDemo, GOOD, 0) == []
+    assert problems(demo.VulkanDemo, GOOD_VULKAN, 0) == []
+
+
+@pytest.mark.parametrize("change, code, words", [
+    ({}, 1, "ended with 1"),
+    ({"vk_device": "llvmpipe"}, 0, "instead of Venus"),
+    ({"compute": {"vk_device": "llvmpipe"}}, 0, "instead of Venus"),
+    ({"mean_pixel_diff": 2.5}, 0, "a.png differs"),
+])
+def test_vulkan_demo_names_what_is_wrong(change, code, words):
+    (problem,) = problems(demo.VulkanDemo, GOOD_VULKAN | change, code)
+    assert words in problem
 
 
 @pytest.mark.parametrize("change, code, words", [
@@ -68,7 +90,7 @@ def test_demo_accepts_what_is_right():
     ({"screen_mean_pixel_diff": 255.0}, 0, "a-screen.png differs"),
 ])
 def test_demo_names_what_is_wrong(change, code, words):
-    (problem,) = demo.problems(GOOD | change, code)
+    (problem,) = problems(demo.GlDemo, GOOD | change, code)
     assert words in problem
 
 
