@@ -264,7 +264,7 @@ static void add_queue(struct layer_device *d, VkQueue handle, uint32_t family, b
             gate_queue_destroy(q); /* then it takes no work, see device_queue() */
         else {
             q->next = d->queues;
-            d->queues = q;
+            __atomic_store_n(&d->queues, q, __ATOMIC_RELEASE); /* see completion_harvest_all() */
         }
     }
     pthread_mutex_unlock(&d->lock);

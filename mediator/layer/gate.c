@@ -3,6 +3,7 @@
 
 #include "mediator/base/util.h"
 #include "mediator/layer/clock.h"
+#include "mediator/layer/completion.h"
 #include "protocol/lease_wait.h"
 
 #include <string.h>
@@ -129,7 +130,7 @@ static struct gate_piece *next_piece(struct gate_queue *q)
 static void fill_piece(struct gate_queue *q, struct gate_piece *piece, bool work,
                        uint32_t predicted_us)
 {
-    piece->submitted_ns = 0;
+    STORE(&piece->submitted_ns, (uint64_t)0);
     piece->predicted_us = predicted_us;
     piece->expected_us = predicted_us;
     piece->submits = 1;
@@ -145,27 +146,47 @@ static uint32_t prediction_us(const struct gate_queue *q)
     return typical_us == UINT32_MAX ? 0 : typical_us;
 }
 
-/* Lets the submission be part of the last piece, if that is short and waits its turn. */
-static bool ride(struct gate_queue *q, struct gate_ticket *t)
+/* Short work that is in flight had better get company before it fills the bounds. */
+static bool is_crowded(const struct gate_queue *q)
 {
     const struct lease_participant *p = lease_of(q);
-    uint32_t typical_us = LOAD(&q->typical_us), word = lease_word(p);
+    uint32_t word = lease_word(p);
     uint32_t bound = word & LEASE_UNGATED ? LEASE_IN_FLIGHT_MAX : LOAD(&p->grant->max_in_flight);
 
-    if (q->queued == 0 || typical_us == UINT32_MAX || lease_verdict(word) != LEASE_OPEN ||
-        LEASE_LOAD_COUNT(LOAD(&p->slot->load)) < (bound + 1) / 2)
+    return lease_verdict(word) == LEASE_OPEN &&
+           LEASE_LOAD_COUNT(LOAD(&p->slot->load)) >= (bound + 1) / 2;
+}
+
+/* Lets the submission be part of the last piece, if both are short. */
+static bool ride(struct gate_queue *q, struct gate_ticket *t)
+{
+    uint32_t typical_us = LOAD(&q->typical_us);
+
+    if (q->queued == 0 || typical_us == UINT32_MAX)
         return false;
     struct gate_piece *piece = piece_at(q, q->queued - 1);
     uint64_t end = LOAD(&piece->end);
-    if ((end & (GATE_CLOSED | GATE_ENTERED)) != GATE_ENTERED ||
-        piece->expected_us + (uint64_t)typical_us > GATE_RIDE_US ||
-        !__atomic_compare_exchange_n(&piece->end, &end, end + (1 << 2), false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_RELAXED))
+    if (end & GATE_CLOSED || !piece->work ||
+        piece->expected_us + (uint64_t)typical_us > GATE_RIDE_US)
         return false;
+    /* The keeper may enter it just now, and the watcher see its end. */
+    while (!__atomic_compare_exchange_n(&piece->end, &end, end + (1 << 2), false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE))
+        if (end & GATE_CLOSED)
+            return false;
     piece->expected_us += typical_us;
     __atomic_add_fetch(&piece->submits, 1, __ATOMIC_RELAXED);
     *t = (struct gate_ticket){.done_value = ++q->value, .piece = piece, .rides = true};
     return true;
+}
+
+/* Waits for nothing and signals nothing: nobody has to know when it enters. */
+static bool is_plain(const struct batch *b)
+{
+    for (uint32_t info = 0; info < b->count; info++)
+        if (batch_wait_count(b, info) > 0 || batch_signal_count(b, info) > 0)
+            return false;
+    return b->kind != BATCH_PRESENT;
 }
 
 static void start_piece(struct gate_queue *q, struct gate_piece *piece, uint32_t predicted_us,
@@ -174,14 +195,16 @@ static void start_piece(struct gate_queue *q, struct gate_piece *piece, uint32_t
     const struct lease_participant *p = lease_of(q);
 
     fill_piece(q, piece, true, predicted_us);
-    piece->submitted_ns = clock_now_ns();
+    uint64_t now_ns = clock_now_ns();
+    STORE(&piece->submitted_ns, now_ns);
     if (LEASE_LOAD_COUNT(LOAD(&p->slot->load)) == 1)
-        lease_note_start(p, piece->submitted_ns);
+        lease_note_start(p, now_ns);
     STORE(&piece->end, q->value << 2 | GATE_ENTERED);
     /* In this order, so that the keeper never sees something held. */
     STORE(&q->entered, q->queued + 1);
-    STORE(&q->queued, q->queued + 1);
+    __atomic_store_n(&q->queued, q->queued + 1, __ATOMIC_SEQ_CST);
     *t = (struct gate_ticket){.done_value = q->value, .piece = piece};
+    completion_wake(q);
 }
 
 /* ---- holding -------------------------------------------------------------------------------- */
@@ -275,9 +298,10 @@ static VkResult hold(struct gate_queue *q, const struct batch *b, bool work, str
     __atomic_add_fetch(&d->held, 1, __ATOMIC_ACQ_REL);
     *t = (struct gate_ticket){.open_value = q->open_value, .done_value = q->value, .piece = piece};
     pthread_mutex_lock(&q->lock);
-    STORE(&q->queued, q->queued + 1);
+    __atomic_store_n(&q->queued, q->queued + 1, __ATOMIC_SEQ_CST);
     pthread_cond_signal(&q->changed);
     pthread_mutex_unlock(&q->lock);
+    completion_wake(q);
     return VK_SUCCESS;
 }
 
@@ -317,9 +341,10 @@ static bool enter_held(struct gate_queue *q, struct gate_piece *piece)
         device_set_lost(d);
         return false;
     }
-    piece->submitted_ns = clock_now_ns();
+    uint64_t now_ns = clock_now_ns();
+    STORE(&piece->submitted_ns, now_ns);
     if (LEASE_LOAD_COUNT(LOAD(&link->lease.slot->load)) == 1)
-        lease_note_start(&link->lease, piece->submitted_ns);
+        lease_note_start(&link->lease, now_ns);
     end = LOAD(&piece->end);
     while (!(end & GATE_CLOSED) &&
            !__atomic_compare_exchange_n(&piece->end, &end, end | GATE_ENTERED, false,
@@ -381,8 +406,13 @@ VkResult gate_enter(struct gate_queue *q, const struct batch *b, struct gate_tic
     if (device_is_lost(d))
         return VK_ERROR_DEVICE_LOST;
     *ret = (struct gate_ticket){0};
-    bool ready = LOAD(&q->entered) == q->queued && is_ready(d, b);
-    if (ready && (!work || ride(q, ret)))
+    /* One at a time: who submits the next has probably seen the end of the one before. */
+    if (q->queued - LOAD(&q->retired) == 1)
+        completion_harvest(q);
+    bool behind = LOAD(&q->entered) != q->queued, ready = !behind && is_ready(d, b);
+    if (ready && !work)
+        return VK_SUCCESS;
+    if (((ready && is_crowded(q)) || (behind && is_plain(b))) && ride(q, ret))
         return VK_SUCCESS;
     if (ready) {
         struct gate_piece *piece = next_piece(q);
@@ -507,20 +537,13 @@ bool gate_queue_is_empty(const struct gate_queue *q)
 
 void gate_queue_destroy(struct gate_queue *q)
 {
-    struct layer_device *d = q->device;
-    const VkSemaphoreSignalInfo wake = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO,
-                                        .semaphore = q->done,
-                                        .value = q->value + 1};
-
     pthread_mutex_lock(&q->lock);
-    STORE(&q->closing, true);
+    __atomic_store_n(&q->closing, true, __ATOMIC_SEQ_CST);
     pthread_cond_signal(&q->changed);
     pthread_mutex_unlock(&q->lock);
     if (q->has_keeper)
         pthread_join(q->keeper, NULL);
-    /* What is complete has its value; who is lost looks by himself after a while. */
-    if (!device_is_lost(d))
-        d->table.SignalSemaphore(d->handle, &wake);
+    completion_wake(q);
     pthread_join(q->watcher, NULL);
     stopwatch_destroy(q->stopwatch);
     if (gate_queue_is_empty(q))

@@ -48,6 +48,12 @@ struct gate_piece {
     struct gate_held *held; /* owned; NULL unless held */
 };
 
+/* What was seen to be complete at one time; completion.c's. */
+struct gate_harvest {
+    uint64_t from_ns, to_ns; /* when the first began, the last ended */
+    uint32_t submits;
+};
+
 struct gate_queue {
     struct layer_device *device; /* borrowed */
     struct gate_queue *next;     /* of device->queues */
@@ -62,8 +68,13 @@ struct gate_queue {
     /* Positions in pieces, ever growing: retired ≤ entered ≤ queued. Atomic. */
     uint64_t queued;     /* written by the submitter */
     uint64_t entered;    /* by the submitter while nothing is held, else by the gate's thread */
-    uint64_t retired;    /* by completion.c's thread */
+    uint64_t retired;    /* by who has harvesting */
     uint32_t typical_us; /* of one submission, as far as known; UINT32_MAX = not at all. Atomic */
+
+    bool harvesting;             /* a lock that is tried only; atomic */
+    struct gate_harvest harvest; /* of who has it */
+    bool watching;               /* the watcher waits in the driver; atomic */
+    uint32_t asleep;             /* the watcher wants completion_wake(); futex, atomic */
 
     pthread_mutex_t lock;   /* of changed's condition alone */
     pthread_cond_t changed; /* something is held, or closing */
@@ -103,8 +114,5 @@ void gate_submitted(struct gate_queue *q, const struct batch *batch, const struc
 
 /* True if a batch of several submissions had better be given to the gate one by one. */
 bool gate_should_cut(const struct gate_queue *q);
-
-/* The watcher: sees the ends of pieces and takes them out of the lease (completion.c). */
-void *completion_watch(void *queue);
 
 #endif

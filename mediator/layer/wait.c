@@ -3,6 +3,7 @@
 
 #include "mediator/base/util.h"
 #include "mediator/layer/clock.h"
+#include "mediator/layer/completion.h"
 #include "mediator/layer/gate.h"
 
 /* A wait is one of many of this length, and a look between them. */
@@ -55,6 +56,14 @@ VkResult VKAPI_CALL wait_import_semaphore_fd(VkDevice device,
 
 /* ---- waits ---------------------------------------------------------------------------------- */
 
+/* Who has waited successfully, has waited for the end of something. */
+static VkResult seen(struct layer_device *d, VkResult result)
+{
+    if (result == VK_SUCCESS)
+        completion_harvest_all(d);
+    return result;
+}
+
 /* How long the next look may wait; false: the time is up. */
 static bool next_look(uint64_t begun_ns, uint64_t timeout_ns, uint64_t *ret_ns)
 {
@@ -76,7 +85,7 @@ VkResult VKAPI_CALL wait_for_semaphores(VkDevice device, const VkSemaphoreWaitIn
             return VK_ERROR_DEVICE_LOST;
         result = device_note(d, d->table.WaitSemaphores(device, info, look_ns));
     } while (result == VK_TIMEOUT && next_look(begun_ns, timeout_ns, &look_ns));
-    return result;
+    return seen(d, result);
 }
 
 VkResult VKAPI_CALL wait_for_fences(VkDevice device, uint32_t count, const VkFence *fences,
@@ -91,7 +100,7 @@ VkResult VKAPI_CALL wait_for_fences(VkDevice device, uint32_t count, const VkFen
             return VK_ERROR_DEVICE_LOST;
         result = device_note(d, d->table.WaitForFences(device, count, fences, all, look_ns));
     } while (result == VK_TIMEOUT && next_look(begun_ns, timeout_ns, &look_ns));
-    return result;
+    return seen(d, result);
 }
 
 VkResult VKAPI_CALL wait_semaphore_value(VkDevice device, VkSemaphore semaphore, uint64_t *ret)
@@ -109,7 +118,7 @@ VkResult VKAPI_CALL wait_fence_status(VkDevice device, VkFence fence)
 
     if (device_is_lost(d))
         return VK_ERROR_DEVICE_LOST;
-    return device_note(d, d->table.GetFenceStatus(device, fence));
+    return seen(d, device_note(d, d->table.GetFenceStatus(device, fence)));
 }
 
 /* All that the layer has given to the driver, which waits without us for the rest. */

@@ -84,6 +84,7 @@ static void test_bound_in_flight(void **state)
         assert_true(fake_started() <= 5 - left + 2);
         fake_finish(1);
     }
+    fake_await_started(5);
     fake_await_in_flight(f, 0);
 }
 
@@ -118,7 +119,10 @@ static void test_short_ones_ride(void **state)
     fake_finish(1);
     assert_int_equal(fake_submit(f, 0, work), VK_SUCCESS);
     fake_await_in_flight(f, 0);
-    __atomic_store_n(&device_queue(f->queues[0])->typical_us, 10, __ATOMIC_RELEASE);
+    struct gate_queue *q = device_queue(f->queues[0]);
+    while (__atomic_load_n(&q->harvesting, __ATOMIC_ACQUIRE))
+        ;
+    __atomic_store_n(&q->typical_us, 10, __ATOMIC_RELEASE);
     for (int i = 0; i < 10; i++)
         assert_int_equal(fake_submit(f, 0, work), VK_SUCCESS);
     assert_true(fake_ack(f).in_flight < 3);
@@ -133,6 +137,26 @@ static void test_short_ones_ride(void **state)
     fake_await_started(56);
     fake_await_in_flight(f, 0);
     assert_int_equal(fake_finished(), 56);
+}
+
+static void test_held_ones_ride(void **state)
+{
+    struct fake *f = *state;
+
+    __atomic_store_n(&device_queue(f->queues[0])->typical_us, 10, __ATOMIC_RELEASE);
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(fake_submit(f, 0, work), VK_SUCCESS);
+    assert_int_equal(__atomic_load_n(&f->device->held, __ATOMIC_ACQUIRE), 2);
+    fake_set_submit_result(VK_ERROR_OUT_OF_DEVICE_MEMORY);
+    assert_int_equal(fake_submit(f, 0, work), VK_ERROR_OUT_OF_DEVICE_MEMORY);
+    fake_set_submit_result(VK_SUCCESS);
+    assert_int_equal(fake_submit(f, 0, work), VK_SUCCESS);
+    fake_grant(f);
+    fake_finish(31);
+    fake_await_started(31);
+    fake_await_in_flight(f, 0);
+    assert_int_equal(fake_ack(f).submits, 2);
+    assert_int_equal(fake_finished(), 31);
 }
 
 static void test_contention_splits(void **state)
@@ -386,21 +410,14 @@ static void test_more_than_the_ring(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_passes_while_granted),
-        TEST(test_is_held_without_grant),
-        TEST(test_bound_in_flight),
-        TEST(test_yield_keeps_out),
-        TEST(test_short_ones_ride),
-        TEST(test_contention_splits),
-        TEST(test_what_is_no_work),
-        TEST(test_wait_before_signal),
-        TEST(test_wait_for_the_guest),
-        TEST(test_signal_in_flight),
-        TEST(test_binary_behind_held),
-        TEST(test_no_work_that_waits),
-        TEST(test_driver_refuses),
-        TEST(test_device_lost),
-        TEST(test_revoked),
+        TEST(test_passes_while_granted), TEST(test_is_held_without_grant),
+        TEST(test_bound_in_flight),      TEST(test_yield_keeps_out),
+        TEST(test_short_ones_ride),      TEST(test_held_ones_ride),
+        TEST(test_contention_splits),    TEST(test_what_is_no_work),
+        TEST(test_wait_before_signal),   TEST(test_wait_for_the_guest),
+        TEST(test_signal_in_flight),     TEST(test_binary_behind_held),
+        TEST(test_no_work_that_waits),   TEST(test_driver_refuses),
+        TEST(test_device_lost),          TEST(test_revoked),
         TEST(test_more_than_the_ring),
     };
 
