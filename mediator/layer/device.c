@@ -16,7 +16,7 @@ static const char *const wanted[] = {
 };
 enum { WANTS_TIMELINE, WANTS_CALIBRATION_KHR, WANTS_CALIBRATION_EXT };
 
-/* Queues of one device, for who makes a key of their number (gate.c). */
+/* Queues of one device; order.c needs their number to fit 8 bits. */
 #define QUEUES_MAX 255u
 
 bool device_is_lost(struct layer_device *d)

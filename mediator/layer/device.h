@@ -49,7 +49,7 @@ struct layer_device {
     struct layer_gpu *gpu;       /* borrowed of instance */
     struct handle_map memories;  /* VkDeviceMemory → bytes << 4 | heap */
     struct handle_map timelines; /* VkSemaphore → value that work that has entered will signal */
-    struct handle_map binaries;  /* VkSemaphore that a held piece will signal → which, see gate.c */
+    struct handle_map binaries; /* VkSemaphore that a held piece will signal → which, see order.h */
 
     pthread_mutex_t lock;      /* of queues */
     struct gate_queue *queues; /* owned */

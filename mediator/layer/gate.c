@@ -4,6 +4,7 @@
 #include "mediator/base/util.h"
 #include "mediator/layer/clock.h"
 #include "mediator/layer/completion.h"
+#include "mediator/layer/order.h"
 #include "protocol/lease_wait.h"
 
 #include <string.h>
@@ -13,10 +14,6 @@
 
 /* How often who has GATE_PIECES pieces looks whether one has ended. */
 #define FULL_LOOK_US 50u
-
-/* In device->binaries: which queue's open semaphore has to reach which value. */
-#define BINARY_INDEX_SHIFT 56
-#define BINARY_VALUE_MASK ((1ull << BINARY_INDEX_SHIFT) - 1)
 
 #define LOAD(ptr) __atomic_load_n((ptr), __ATOMIC_ACQUIRE)
 #define STORE(ptr, value) __atomic_store_n((ptr), (value), __ATOMIC_RELEASE)
@@ -36,81 +33,6 @@ static struct gate_piece *piece_at(struct gate_queue *q, uint64_t position)
 static const struct lease_participant *lease_of(const struct gate_queue *q)
 {
     return &q->device->link->lease;
-}
-
-/* ---- may it start --------------------------------------------------------------------------- */
-
-/* The timeline has the value, or work that is in flight will bring it there. */
-static bool is_reached(struct layer_device *d, VkSemaphore semaphore, uint64_t value)
-{
-    uint64_t now = 0;
-
-    if (handle_map_get(&d->timelines, DISPATCH_HANDLE(semaphore), &now) && now >= value)
-        return true;
-    if (d->table.GetSemaphoreCounterValue(d->handle, semaphore, &now) != VK_SUCCESS)
-        return true; /* lost: whatever comes next tells */
-    handle_map_raise(&d->timelines, DISPATCH_HANDLE(semaphore), now);
-    return now >= value;
-}
-
-/* An earlier submission of the same batch signals it. */
-static bool is_within(const struct batch *b, uint32_t before, struct batch_semaphore wait)
-{
-    for (uint32_t info = 0; info < before; info++)
-        for (uint32_t i = 0; i < batch_signal_count(b, info); i++) {
-            struct batch_semaphore s = batch_signal(b, info, i);
-
-            if (s.handle == wait.handle && s.value >= wait.value)
-                return true;
-        }
-    return false;
-}
-
-/* False: it has to wait for *ret first, which need not be the semaphore that the application named.
- * That a binary semaphore will be signalled by what was submitted before is Vulkan's rule; only
- * whether we hold that back is of interest. */
-static bool wait_is_met(struct layer_device *d, const struct batch *b, uint32_t info, uint32_t i,
-                        struct batch_semaphore *ret)
-{
-    struct batch_semaphore wait = batch_wait(b, info, i);
-    uint64_t value;
-
-    if (wait.value != 0 && handle_map_get(&d->timelines, DISPATCH_HANDLE(wait.handle), &value)) {
-        *ret = wait;
-        return value >= wait.value || is_within(b, info, wait) ||
-               is_reached(d, wait.handle, wait.value);
-    }
-    if (LOAD(&d->held) == 0 || !handle_map_get(&d->binaries, DISPATCH_HANDLE(wait.handle), &value))
-        return true;
-    pthread_mutex_lock(&d->lock);
-    for (const struct gate_queue *q = d->queues; q; q = q->next)
-        if (q->index == value >> BINARY_INDEX_SHIFT)
-            *ret = (struct batch_semaphore){q->open, value & BINARY_VALUE_MASK};
-    pthread_mutex_unlock(&d->lock);
-    return false;
-}
-
-static bool is_ready(struct layer_device *d, const struct batch *b)
-{
-    struct batch_semaphore unused;
-
-    for (uint32_t info = 0; info < b->count; info++)
-        for (uint32_t i = 0; i < batch_wait_count(b, info); i++)
-            if (!wait_is_met(d, b, info, i, &unused))
-                return false;
-    return true;
-}
-
-/* The signals of work that has entered are as good as given: it ends without anybody's help. */
-static void note_signals(struct layer_device *d, const struct batch *b)
-{
-    for (uint32_t info = 0; info < b->count; info++)
-        for (uint32_t i = 0; i < batch_signal_count(b, info); i++) {
-            struct batch_semaphore s = batch_signal(b, info, i);
-
-            if (s.value != 0)
-                handle_map_raise(&d->timelines, DISPATCH_HANDLE(s.handle), s.value);
-        }
 }
 
 /* ---- pieces --------------------------------------------------------------------------------- */
@@ -226,7 +148,7 @@ static struct gate_held *held_create(struct layer_device *d, const struct batch 
     struct batch_semaphore *next = held->semaphores;
     for (uint32_t info = 0; info < b->count; info++)
         for (uint32_t i = 0; i < batch_wait_count(b, info); i++)
-            if (!wait_is_met(d, b, info, i, next)) {
+            if (!order_wait_is_met(d, b, info, i, next)) {
                 held->waits++;
                 next++;
             }
@@ -251,7 +173,7 @@ static struct gate_held *held_create(struct layer_device *d, const struct batch 
 
 static uint64_t binary_value(const struct gate_queue *q, const struct gate_held *held)
 {
-    return (uint64_t)q->index << BINARY_INDEX_SHIFT | held->open_value;
+    return order_binary(q, held->open_value);
 }
 
 static void forget_binaries(struct gate_queue *q, const struct gate_held *held)
@@ -317,7 +239,7 @@ static bool wait_for(struct layer_device *d, struct batch_semaphore s)
     VkResult result = VK_TIMEOUT;
 
     while (result == VK_TIMEOUT && !device_is_lost(d)) {
-        if (is_reached(d, s.handle, s.value))
+        if (order_is_reached(d, s.handle, s.value))
             return !device_is_lost(d);
         result = device_note(d, d->table.WaitSemaphores(d->handle, &info, KEEPER_LOOK_NS));
     }
@@ -409,7 +331,7 @@ VkResult gate_enter(struct gate_queue *q, const struct batch *b, struct gate_tic
     /* One at a time: who submits the next has probably seen the end of the one before. */
     if (q->queued - LOAD(&q->retired) == 1)
         completion_harvest(q);
-    bool behind = LOAD(&q->entered) != q->queued, ready = !behind && is_ready(d, b);
+    bool behind = LOAD(&q->entered) != q->queued, ready = !behind && order_is_ready(d, b);
     if (ready && !work)
         return VK_SUCCESS;
     if (((ready && is_crowded(q)) || (behind && is_plain(b))) && ride(q, ret))
@@ -465,7 +387,7 @@ void gate_submitted(struct gate_queue *q, const struct batch *b, const struct ga
         return;
     }
     if (t->open_value == 0)
-        note_signals(d, b);
+        order_note_signals(d, b);
     if (t->piece)
         __atomic_add_fetch(&d->link->slot->batches, 1, __ATOMIC_RELAXED);
 }

@@ -3,6 +3,7 @@
 
 #include "mediator/base/util.h"
 #include "mediator/layer/gate.h"
+#include "mediator/layer/order.h"
 
 #include <string.h>
 
@@ -143,7 +144,22 @@ static VkResult give(struct gate_queue *q, const struct batch *b, const struct g
     return result;
 }
 
-/* Splits it as far as has to be. */
+/* How much of the rest makes one piece. */
+static uint32_t piece_count(struct gate_queue *q, const struct batch *rest)
+{
+    const struct batch part = batch_part(rest, 0, MIN(rest->count, PART_MAX));
+
+    if (part.count > 1 && gate_should_cut(q)) {
+        lease_count_cut(&q->device->link->lease);
+        return 1;
+    }
+    /* A later one may wait for what comes of an earlier one by way of another queue: together they
+     * would be held, and wait for themselves. */
+    if (part.count > 1 && !order_is_ready(q->device, &part))
+        return 1;
+    return part.count;
+}
+
 static VkResult give_all(VkQueue handle, const struct batch *all, VkFence fence)
 {
     static const struct gate_ticket none;
@@ -160,11 +176,8 @@ static VkResult give_all(VkQueue handle, const struct batch *all, VkFence fence)
     for (uint32_t first = 0, n; first < all->count && result >= 0; first += n) {
         struct gate_ticket ticket;
 
-        n = MIN(all->count - first, PART_MAX);
-        if (n > 1 && gate_should_cut(q)) {
-            n = 1;
-            lease_count_cut(&q->device->link->lease);
-        }
+        const struct batch rest = batch_part(all, first, all->count - first);
+        n = piece_count(q, &rest);
         const struct batch part = batch_part(all, first, n);
         result = gate_enter(q, &part, &ticket);
         if (result == VK_SUCCESS) {

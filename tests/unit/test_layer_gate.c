@@ -266,6 +266,50 @@ static void test_signal_in_flight(void **state)
     free_semaphore(f, t);
 }
 
+/* The second of a batch waits for what another queue does after the first of it. */
+static void test_batch_by_way_of_another_queue(void **state)
+{
+    struct fake *f = *state;
+    VkSemaphore t = fake_semaphore(f, true), u = fake_semaphore(f, true);
+    static const uint64_t one = 1;
+    static const VkPipelineStageFlags all = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+    const VkCommandBuffer commands = VK_NULL_HANDLE;
+    const VkTimelineSemaphoreSubmitInfo signals = {
+        .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+        .signalSemaphoreValueCount = 1,
+        .pSignalSemaphoreValues = &one};
+    const VkTimelineSemaphoreSubmitInfo waits = {
+        .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+        .waitSemaphoreValueCount = 1,
+        .pWaitSemaphoreValues = &one};
+    const VkSubmitInfo infos[] = {{.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+                                   .pNext = &signals,
+                                   .commandBufferCount = 1,
+                                   .pCommandBuffers = &commands,
+                                   .signalSemaphoreCount = 1,
+                                   .pSignalSemaphores = &t},
+                                  {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+                                   .pNext = &waits,
+                                   .waitSemaphoreCount = 1,
+                                   .pWaitSemaphores = &u,
+                                   .pWaitDstStageMask = &all,
+                                   .commandBufferCount = 1,
+                                   .pCommandBuffers = &commands}};
+
+    fake_grant(f);
+    assert_int_equal(submit_queue_submit(f->queues[0], 2, infos, VK_NULL_HANDLE), VK_SUCCESS);
+    assert_int_equal(
+        fake_submit(f, 1,
+                    (struct fake_work){.wait = t, .wait_value = 1, .signal = u, .signal_value = 1}),
+        VK_SUCCESS);
+    fake_finish(3);
+    fake_await_started(3);
+    fake_await_in_flight(f, 0);
+    assert_int_equal(fake_ack(f).cuts, 0);
+    free_semaphore(f, t);
+    free_semaphore(f, u);
+}
+
 /* A binary semaphore's signal is held: who waits for it has to be, too. */
 static void test_binary_behind_held(void **state)
 {
@@ -410,14 +454,23 @@ static void test_more_than_the_ring(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_passes_while_granted), TEST(test_is_held_without_grant),
-        TEST(test_bound_in_flight),      TEST(test_yield_keeps_out),
-        TEST(test_short_ones_ride),      TEST(test_held_ones_ride),
-        TEST(test_contention_splits),    TEST(test_what_is_no_work),
-        TEST(test_wait_before_signal),   TEST(test_wait_for_the_guest),
-        TEST(test_signal_in_flight),     TEST(test_binary_behind_held),
-        TEST(test_no_work_that_waits),   TEST(test_driver_refuses),
-        TEST(test_device_lost),          TEST(test_revoked),
+        TEST(test_passes_while_granted),
+        TEST(test_is_held_without_grant),
+        TEST(test_bound_in_flight),
+        TEST(test_yield_keeps_out),
+        TEST(test_short_ones_ride),
+        TEST(test_held_ones_ride),
+        TEST(test_contention_splits),
+        TEST(test_what_is_no_work),
+        TEST(test_wait_before_signal),
+        TEST(test_wait_for_the_guest),
+        TEST(test_signal_in_flight),
+        TEST(test_batch_by_way_of_another_queue),
+        TEST(test_binary_behind_held),
+        TEST(test_no_work_that_waits),
+        TEST(test_driver_refuses),
+        TEST(test_device_lost),
+        TEST(test_revoked),
         TEST(test_more_than_the_ring),
     };
 
