@@ -33,10 +33,13 @@ static struct {
     unsigned n_memories;
 } vk;
 
+/* Our standard output, which other layers print to. */
+static FILE *answers;
+
 static void answer(const char *what, VkResult result)
 {
-    printf("%s %d\n", what, result);
-    fflush(stdout);
+    fprintf(answers, "%s %d\n", what, result);
+    fflush(answers);
 }
 
 static VkResult check(const char *what, VkResult result)
@@ -210,6 +213,17 @@ static VkResult do_signal(uint64_t value)
     return vkSignalSemaphore(vk.device, &info);
 }
 
+/* await VALUE: of the timeline */
+static VkResult do_await(uint64_t value)
+{
+    const VkSemaphoreWaitInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+                                      .semaphoreCount = 1,
+                                      .pSemaphores = &vk.timeline,
+                                      .pValues = &value};
+
+    return vkWaitSemaphores(vk.device, &info, UINT64_MAX);
+}
+
 static uint64_t now_ns(void)
 {
     struct timespec ts;
@@ -245,8 +259,8 @@ static void do_bench(unsigned submits)
     }
     qsort(submitting, 64, sizeof(submitting[0]), compare);
     qsort(whole, 64, sizeof(whole[0]), compare);
-    printf("ns %" PRIu64 " %" PRIu64 "\n", submitting[32] / submits, whole[32] / submits);
-    fflush(stdout);
+    fprintf(answers, "ns %" PRIu64 " %" PRIu64 "\n", submitting[32] / submits, whole[32] / submits);
+    fflush(answers);
 }
 
 /* busy FILLS FRAMES: frames, each waited for; how long from submission to completion, in ns */
@@ -267,8 +281,8 @@ static void do_busy(unsigned fills, unsigned frames)
         check("wait", vkWaitForFences(vk.device, 1, &vk.fence, VK_TRUE, UINT64_MAX));
         sum_ns += now_ns() - begun_ns;
     }
-    printf("ns %" PRIu64 "\n", sum_ns);
-    fflush(stdout);
+    fprintf(answers, "ns %" PRIu64 "\n", sum_ns);
+    fflush(answers);
 }
 
 /* ---- memory --------------------------------------------------------------------------------- */
@@ -301,8 +315,8 @@ static void do_export(unsigned i)
 
     check("export", get(vk.device, &info, &fd));
     (void)fstat(fd, &st);
-    printf("bytes %lld\n", (long long)st.st_size);
-    fflush(stdout);
+    fprintf(answers, "bytes %lld\n", (long long)st.st_size);
+    fflush(answers);
     /* It takes the descriptor, and is another memory of the same bytes. */
     const VkImportMemoryFdInfoKHR import = {.sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR,
                                             .handleType =
@@ -324,10 +338,10 @@ static void do_budget(void)
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, .pNext = &budget};
 
     vkGetPhysicalDeviceMemoryProperties2(vk.gpu, &properties);
-    printf("heap %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
-           properties.memoryProperties.memoryHeaps[0].size, budget.heapBudget[0],
-           budget.heapUsage[0]);
-    fflush(stdout);
+    fprintf(answers, "heap %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
+            properties.memoryProperties.memoryHeaps[0].size, budget.heapBudget[0],
+            budget.heapUsage[0]);
+    fflush(answers);
 }
 
 /* ---- the line ------------------------------------------------------------------------------- */
@@ -344,6 +358,8 @@ static bool obey(const char *word, const uint64_t *n)
         answer(word, do_after(n[0], n[1], (unsigned)n[2]));
     else if (strcmp(word, "signal") == 0)
         answer(word, do_signal(n[0]));
+    else if (strcmp(word, "await") == 0)
+        answer(word, do_await(n[0]));
     else if (strcmp(word, "wait") == 0)
         answer(word, vkWaitForFences(vk.device, 1, &vk.fence, VK_TRUE, UINT64_MAX));
     else if (strcmp(word, "status") == 0)
@@ -383,6 +399,8 @@ int main(int argc, char **argv)
     bool with_timelines = argc < 2 || strcmp(argv[1], "--without-timelines") != 0, going = true;
     char line[256];
 
+    answers = fdopen(dup(STDOUT_FILENO), "w");
+    dup2(STDERR_FILENO, STDOUT_FILENO);
     create_instance();
     create_device(with_timelines);
     create_objects(with_timelines);

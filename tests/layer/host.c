@@ -64,7 +64,16 @@ void host_destroy(struct host *h)
 
 /* ---- the client ----------------------------------------------------------------------------- */
 
-static void exec_client(const char *option, bool with_layer, int layer_fd, int in, int out)
+static const char *layers(const struct host *h, enum host_answer answer)
+{
+    if (answer == HOST_NO_LAYER)
+        return "";
+    return h->validated ? "VK_LAYER_ALIQUOT_gate:VK_LAYER_KHRONOS_validation"
+                        : "VK_LAYER_ALIQUOT_gate";
+}
+
+static void exec_client(const struct host *h, const char *layers, const char *option, int layer_fd,
+                        int in, int out)
 {
     const char *build = getenv("ALIQUOT_BUILD");
     char program[512], folder[512], number[16];
@@ -74,7 +83,7 @@ static void exec_client(const char *option, bool with_layer, int layer_fd, int i
     snprintf(folder, sizeof(folder), "%s/mediator/layer", build ? build : "build");
     snprintf(number, sizeof(number), "%d", layer_fd);
     setenv("VK_ADD_LAYER_PATH", folder, 1);
-    setenv("VK_INSTANCE_LAYERS", with_layer ? "VK_LAYER_ALIQUOT_gate" : "", 1);
+    setenv("VK_INSTANCE_LAYERS", layers, 1);
     setenv("VK_LOADER_DRIVERS_SELECT", "*lvp*", 1);
     unsetenv(LAYER_ENV);
     if (layer_fd >= 0) {
@@ -83,6 +92,8 @@ static void exec_client(const char *option, bool with_layer, int layer_fd, int i
     }
     dup2(in, STDIN_FILENO);
     dup2(out, STDOUT_FILENO);
+    if (h->errors)
+        dup2(fileno(h->errors), STDERR_FILENO);
     execl(program, program, option, (char *)NULL);
     _exit(127);
 }
@@ -125,10 +136,11 @@ const char *host_start(struct host *h, enum host_answer answer, const char *opti
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
     if (answer == HOST_HANGS_UP)
         close(shared[0]);
+    h->errors = h->validated ? tmpfile() : NULL;
     h->pid = fork();
     assert_true(h->pid >= 0);
     if (h->pid == 0)
-        exec_client(option, answer != HOST_NO_LAYER,
+        exec_client(h, layers(h, answer), option,
                     answer == HOST_ABSENT || answer == HOST_NO_LAYER ? -1 : shared[1], in[0],
                     out[1]);
     close(shared[1]);
@@ -151,6 +163,9 @@ void host_stop(struct host *h)
     h->pid = 0;
     (void)fclose(h->to);
     (void)fclose(h->from);
+    if (h->errors)
+        (void)fclose(h->errors);
+    h->errors = NULL;
     if (h->channel_fd >= 0) {
         struct pollfd end = {.fd = h->channel_fd, .events = POLLIN};
         char byte;
@@ -163,6 +178,20 @@ void host_stop(struct host *h)
     if (h->shared_fd >= 0)
         close(h->shared_fd);
     h->channel_fd = h->shared_fd = -1;
+}
+
+bool host_is_valid(struct host *h)
+{
+    char line[2048];
+    bool valid = true;
+
+    rewind(h->errors);
+    while (fgets(line, sizeof(line), h->errors))
+        if (strstr(line, "VUID") || strstr(line, "Validation Error")) {
+            print_error("%s", line);
+            valid = false;
+        }
+    return valid;
 }
 
 static void vtell(struct host *h, const char *format, va_list args)

@@ -24,6 +24,8 @@ struct host {
     struct layer_memory *memory;
     struct lease_ack seen; /* of HOST_SLOT */
 
+    bool validated; /* the Khronos validation layer is below ours; set before the start */
+    FILE *errors;   /* then: what it had to say */
     int shared_fd;  /* the renderer's end of what all workers share */
     int channel_fd; /* to the client; -1 = none */
     pid_t pid;
@@ -46,6 +48,8 @@ void host_destroy(struct host *h);
 /* Starts a client and returns its first line ("ready 0" or what failed); option: argv[1] or NULL.
  */
 const char *host_start(struct host *h, enum host_answer answer, const char *option);
+/* A validated client has broken no rule so far, nor has the layer. */
+bool host_is_valid(struct host *h);
 /* Kills it, if it still runs, and waits for it and for its channel's end. */
 void host_stop(struct host *h);
 
