@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the arbiter share: arbiter.c (its thread, and what the main thread calls),
- * arbiter_slice.c (who has the GPU: decisions and their consequences), arbiter_stats.c (what is
+ * arbiter_slice.c (who has the GPU: decisions and their consequences), arbiter_process.c (who of a
+ * vGPU has processors), arbiter_stats.c (what is
  * counted). Nobody else includes this. All of it is under the arbiter's lock.
  */
 #ifndef ALIQUOT_DAEMON_ARBITER_INTERNAL_H
@@ -107,12 +108,19 @@ void arbiter_look_at(struct arbiter_vgpu *v, uint64_t now_ns);
 uint64_t arbiter_schedule(struct arbiter *a, uint64_t now_ns);
 /* Brings what is charged up to now: before anything changes who competes. */
 void arbiter_account_all(struct arbiter *a, uint64_t now_ns);
+/* The renderer is gone, or the vGPU: takes the GPU from it. */
+void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns);
+
+/* ---- arbiter_process.c ---------------------------------------------------------------------- */
+
+/* Of v's renderer and workers. */
+void arbiter_set_class(struct arbiter_vgpu *v, enum cpu_class class);
+/* Of all vGPUs, as their places are. */
+void arbiter_set_classes(struct arbiter *a);
 /* A process of the Vulkan layer has a slot, or is gone. */
 void arbiter_worker_begins(struct arbiter_vgpu *v, uint32_t slot, pid_t pid);
 void arbiter_worker_ends(struct arbiter_vgpu *v, uint32_t slot);
 void arbiter_forget_workers(struct arbiter_vgpu *v);
-/* The renderer is gone, or the vGPU: takes the GPU from it. */
-void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns);
 
 /* ---- arbiter_stats.c ------------------------------------------------------------------------ */
 

@@ -109,74 +109,6 @@ static bool read_ack(struct arbiter_vgpu *v, uint64_t now_ns)
     return false;
 }
 
-/* ---- its processes -------------------------------------------------------------------------- */
-
-static void set_class(struct arbiter_vgpu *v, enum cpu_class class)
-{
-    /* One that ends just now needs none. */
-    (void)cpu_process_set(&v->process, class);
-    for (uint32_t i = 0; i < v->lease.slots; i++)
-        (void)cpu_process_set(&v->workers[i], class);
-}
-
-/*
- * Those that were preempted on a software GPU use what processor time is left, so that none is
- * wasted. But what they get with that is not nothing (see cpu_class.h), and doubles the time of a
- * small frame: while somebody is inside who is soon done, they stand still.
- */
-static void set_classes(struct arbiter *a)
-{
-    enum cpu_class preempted = CPU_CLASS_IDLE;
-
-    if (a->config.preempt != ARBITER_PREEMPT_CPU)
-        return;
-    for (const struct arbiter_vgpu *v = a->vgpus; v; v = v->next) {
-        if (v->place == PLACE_IN && sched_is_short(&v->entity))
-            preempted = CPU_CLASS_STOPPED;
-    }
-    for (struct arbiter_vgpu *v = a->vgpus; v; v = v->next)
-        set_class(v, v->place == PLACE_PREEMPTED ? preempted : CPU_CLASS_NORMAL);
-}
-
-void arbiter_worker_begins(struct arbiter_vgpu *v, uint32_t slot, pid_t pid)
-{
-    int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
-
-    /* Not a stranger, whoever has the number now: the renderer's group is its own. Else it has
-     * ended, or the renderer lies: it has no slot then. */
-    if (pidfd < 0 || v->pid <= 0 || getpgid(pid) != v->pid ||
-        cpu_process_init(&v->workers[slot], pidfd, pid) < 0) {
-        if (pidfd >= 0)
-            close(pidfd);
-        return;
-    }
-    (void)cpu_process_set(&v->workers[slot], v->process.class);
-}
-
-static void forget_worker(struct cpu_process *worker)
-{
-    if (!worker->threads)
-        return;
-    close(worker->pidfd);
-    cpu_process_finish(worker);
-}
-
-void arbiter_forget_workers(struct arbiter_vgpu *v)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(v->workers); i++)
-        forget_worker(&v->workers[i]);
-}
-
-void arbiter_worker_ends(struct arbiter_vgpu *v, uint32_t slot)
-{
-    struct cpu_process *worker = &v->workers[slot];
-
-    if (worker->threads && worker->pid != v->pid)
-        pidfd_send_signal(worker->pidfd, SIGKILL, NULL, 0);
-    forget_worker(worker);
-    lease_slot_forget(&v->lease, slot);
-}
-
 /* ---- what it had ---------------------------------------------------------------------------- */
 
 /* What of the last held_ns the GPU worked for v. Renderers report what is complete; of what is in
@@ -351,7 +283,7 @@ void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns)
         arbiter_note(v->arbiter, now_ns, ARBITER_EVENT_RELEASE, v, 0);
     }
     set_place(v, PLACE_OUT);
-    set_class(v, CPU_CLASS_NORMAL);
+    arbiter_set_class(v, CPU_CLASS_NORMAL);
     v->asked = false;
     v->idle_from_ns = 0; /* the next renderer's pauses are its own */
     sched_sleep(&v->entity, now_ns);
@@ -410,7 +342,7 @@ static void begin_slice(struct arbiter_vgpu *v, uint64_t now_ns)
         v->asked = false;
         arbiter_histogram_add(&v->wait, now_ns - v->asked_ns);
     }
-    set_classes(a); /* before it is told: who is woken needs a processor */
+    arbiter_set_classes(a); /* before it is told: who is woken needs a processor */
     write_terms(v);
 }
 
@@ -565,7 +497,7 @@ uint64_t arbiter_schedule(struct arbiter *a, uint64_t now_ns)
             arbiter_look_at(v, now_ns);
     }
     next_ns = start_others(a, now_ns);
-    set_classes(a);
+    arbiter_set_classes(a);
     next_ns = MIN(next_ns, tell_contended(a, now_ns));
     return MIN(next_ns, next_reset_ns(a, now_ns));
 }
