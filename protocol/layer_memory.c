@@ -76,9 +76,21 @@ bool layer_memory_is_valid(const struct layer_memory *m)
 /* ---- taking part ------------------------------------------------------------------------------
  */
 
+uint64_t layer_memory_quota(const struct layer_memory *m)
+{
+    return LEASE_STAT_LOAD(&m->quota_bytes);
+}
+
+uint64_t layer_memory_left(const struct layer_memory *m)
+{
+    uint64_t quota = layer_memory_quota(m), used = LEASE_STAT_LOAD(&m->used_bytes);
+
+    return used < quota ? quota - used : 0;
+}
+
 bool layer_memory_take(struct layer_memory *m, uint32_t slot, uint64_t bytes)
 {
-    uint64_t quota = LEASE_STAT_LOAD(&m->quota_bytes), used = LEASE_STAT_LOAD(&m->used_bytes);
+    uint64_t quota = layer_memory_quota(m), used = LEASE_STAT_LOAD(&m->used_bytes);
 
     do {
         if (used > quota || bytes > quota - used)

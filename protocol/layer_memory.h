@@ -27,6 +27,9 @@ bool layer_memory_is_valid(const struct layer_memory *m);
 
 /* False: it would be more than the quota; nothing has changed. */
 bool layer_memory_take(struct layer_memory *m, uint32_t slot, uint64_t bytes);
+/* UINT64_MAX = there is no quota; and what is left of it. */
+uint64_t layer_memory_quota(const struct layer_memory *m);
+uint64_t layer_memory_left(const struct layer_memory *m);
 /* Of what the slot has taken. */
 void layer_memory_give(struct layer_memory *m, uint32_t slot, uint64_t bytes);
 

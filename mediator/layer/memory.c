@@ -3,7 +3,7 @@
 
 #include "mediator/base/util.h"
 #include "mediator/layer/device.h"
-#include "mediator/layer/quota.h"
+#include "protocol/layer_memory.h"
 
 #define PAGE_BYTES 4096u
 
@@ -40,11 +40,16 @@ static void charge_heap(struct layer_device *d, uint32_t heap, uint64_t bytes)
     __atomic_add_fetch(&d->gpu->heap_used[heap], bytes, __ATOMIC_RELAXED);
 }
 
+static uint32_t slot_of(const struct layer_device *d)
+{
+    return (uint32_t)(d->link->slot - d->link->memory->slots);
+}
+
 static void give_back(struct layer_device *d, uint64_t record)
 {
     uint64_t bytes = record >> HEAP_BITS;
 
-    quota_give_back(d->link->memory, d->link->slot, bytes);
+    layer_memory_give(d->link->memory, slot_of(d), bytes);
     charge_heap(d, record & HEAP_MASK, -bytes);
 }
 
@@ -64,8 +69,10 @@ VkResult VKAPI_CALL memory_allocate(VkDevice device, const VkMemoryAllocateInfo 
         rounded.allocationSize =
             (info->allocationSize + PAGE_BYTES - 1) & ~(VkDeviceSize)(PAGE_BYTES - 1);
     uint32_t heap = d->memory.memoryTypes[info->memoryTypeIndex].heapIndex;
-    if (!quota_take(d->link->memory, d->link->slot, rounded.allocationSize))
+    if (!layer_memory_take(d->link->memory, slot_of(d), rounded.allocationSize)) {
+        __atomic_add_fetch(&d->link->slot->refused, 1, __ATOMIC_RELAXED);
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    }
     uint64_t record = rounded.allocationSize << HEAP_BITS | heap;
     charge_heap(d, heap, rounded.allocationSize);
     VkResult result = d->table.AllocateMemory(device, &rounded, allocator, ret);
@@ -106,7 +113,7 @@ void memory_free_all(struct layer_device *d)
 
 static void cap_heaps(const struct link *link, VkPhysicalDeviceMemoryProperties *properties)
 {
-    uint64_t quota = quota_bytes(link->memory);
+    uint64_t quota = layer_memory_quota(link->memory);
 
     for (uint32_t i = 0; i < properties->memoryHeapCount; i++)
         properties->memoryHeaps[i].size = MIN(properties->memoryHeaps[i].size, quota);
@@ -118,7 +125,7 @@ static void cap_budget(struct layer_instance *instance, VkPhysicalDevice handle,
                        VkPhysicalDeviceMemoryBudgetPropertiesEXT *budget)
 {
     struct layer_gpu *gpu = instance_gpu(instance, handle);
-    uint64_t left = quota_left(instance->link->memory);
+    uint64_t left = layer_memory_left(instance->link->memory);
 
     if (!gpu)
         return;

@@ -71,10 +71,16 @@ static void test_one_quota(void **state)
     layer_memory_give(p->m, LEASE_SLOT_GL, 100);
     assert_true(layer_memory_take(p->m, 4, 100));
     assert_int_equal(p->m->used_bytes, 1000);
+    assert_int_equal(layer_memory_left(p->m), 0);
+    assert_false(layer_memory_take(p->m, 4, UINT64_MAX - 39)); /* no wrap-around */
     /* A smaller one takes nothing away, and gives nothing. */
     p->m->quota_bytes = 500;
+    assert_int_equal(layer_memory_quota(p->m), 500);
+    assert_int_equal(layer_memory_left(p->m), 0);
+    assert_false(layer_memory_take(p->m, 4, 0));
     assert_false(layer_memory_take(p->m, 4, 1));
     layer_memory_give(p->m, 3, 600);
+    assert_int_equal(layer_memory_left(p->m), 100);
     assert_true(layer_memory_take(p->m, 4, 100));
     p->m->quota_bytes = UINT64_MAX;
     assert_true(layer_memory_take(p->m, 4, UINT64_MAX / 2));

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the Vulkan layer keeps account of: handles, and the bytes of a vGPU's quota.
+ * What the Vulkan layer knows of handles.
  */
 #include "mediator/layer/handle_map.h"
-#include "mediator/layer/quota.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,40 +53,10 @@ static void test_map(void **state)
     handle_map_finish(&map);
 }
 
-static void test_quota(void **state)
-{
-    static struct layer_memory memory;
-    struct layer_slot *a = &memory.slots[1], *b = &memory.slots[2];
-
-    memory.quota_bytes = 100;
-    assert_true(quota_take(&memory, a, 60));
-    assert_true(quota_take(&memory, b, 40));
-    assert_false(quota_take(&memory, b, 1));
-    assert_true(quota_take(&memory, b, 0));
-    assert_int_equal(quota_left(&memory), 0);
-    quota_give_back(&memory, a, 60);
-    assert_int_equal(quota_left(&memory), 60);
-    assert_int_equal(a->memory_bytes, 0);
-    /* No wrap-around, whatever is asked for. */
-    assert_false(quota_take(&memory, a, UINT64_MAX));
-    assert_false(quota_take(&memory, a, UINT64_MAX - 39));
-    assert_false(quota_take(&memory, a, 61));
-    memory.quota_bytes = 10; /* lowered below what is in use */
-    assert_int_equal(quota_left(&memory), 0);
-    assert_false(quota_take(&memory, a, 0));
-    memory.quota_bytes = UINT64_MAX;
-    assert_false(quota_take(&memory, a, UINT64_MAX));
-    assert_true(quota_take(&memory, a, UINT64_MAX - 40));
-    assert_int_equal(memory.used_bytes, UINT64_MAX);
-    assert_int_equal(a->refused, 5);
-    assert_int_equal(b->refused, 1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_map),
-        cmocka_unit_test(test_quota),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
