@@ -12,7 +12,7 @@ from .renderer import LINE, REPORT
 from .vhost_user import FrontEnd
 
 # Growth of resident memory that is the allocator's business: arenas, and a sanitizer's own memory.
-ANON_SLACK_KIB = 48 << 10
+ANON_SLACK_KIB = 32 << 10
 # What is logged of a connection without faults, and of commands that were answered with an error
 # (of which only some are logged).
 ORDINARY = re.compile(r': (front-end connected'
