@@ -186,6 +186,7 @@ int arbiter_add(struct arbiter *a, const char *name, const struct sched_knobs *k
     v->arbiter = a;
     arbiter_vgpu_init(v);
     v->doorbell_fd = v->wake_fd = v->grant_fd = v->ack_fd = v->pidfd = -1;
+    v->cpu_group = CPU_GROUP_NONE;
     snprintf(v->name, sizeof(v->name), "%s", name);
     int r = new_eventfd(&v->doorbell_fd);
     if (r == 0)
@@ -308,6 +309,7 @@ static void drop_pages(struct arbiter_vgpu *v)
 static void forget_acks(struct arbiter_vgpu *v)
 {
     memset(v->acks, 0, sizeof(v->acks));
+    v->slots_known = 1;
     arbiter_forget_workers(v);
     v->ack = (struct lease_ack){0};
 }
@@ -341,17 +343,28 @@ int arbiter_attach(struct arbiter_vgpu *v, uint32_t slots, struct arbiter_fds *r
 
 int arbiter_set_process(struct arbiter_vgpu *v, int pidfd, pid_t pid)
 {
+    struct arbiter *a = v->arbiter;
     int copy = fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
+    struct cpu_group group = CPU_GROUP_NONE;
 
     if (copy < 0)
         return -errno;
-    pthread_mutex_lock(&v->arbiter->lock);
+    if (a->config.cpu_groups) {
+        int r = cpu_group_create(a->config.cpu_groups, pid, &group);
+        if (r < 0)
+            log_debug("vGPU '%s': renderer %d has no control group of its own: %s", v->name, pid,
+                      strerror(-r));
+    }
+    pthread_mutex_lock(&a->lock);
+    v->cpu_group = group;
     v->pidfd = copy;
     v->pid = pid;
     (void)cpu_process_init(&v->process, copy, pid); /* else it has just ended */
-    if (v->killed)                                  /* its page lied before we knew whom to kill */
+    v->process.grouped = group.idle_fd >= 0;
+    v->class = CPU_CLASS_NORMAL;
+    if (v->killed) /* its page lied before we knew whom to kill */
         pidfd_send_signal(copy, SIGKILL, NULL, 0);
-    pthread_mutex_unlock(&v->arbiter->lock);
+    pthread_mutex_unlock(&a->lock);
     return 0;
 }
 
@@ -381,11 +394,13 @@ void arbiter_slot_gone(struct arbiter_vgpu *v, uint32_t slot)
 void arbiter_detach(struct arbiter_vgpu *v)
 {
     struct arbiter *a = v->arbiter;
+    struct cpu_group group = CPU_GROUP_NONE;
 
     pthread_mutex_lock(&a->lock);
     if (v->attached) {
         uint64_t now = clock_ns();
         arbiter_account_all(a, now);
+        arbiter_account(v, now);
         arbiter_evict(v, now);
         v->attached = false;
         v->before.submits += v->ack.submits;
@@ -394,7 +409,10 @@ void arbiter_detach(struct arbiter_vgpu *v)
         v->before.vulkan_ns += v->ack.busy_ns - v->acks[LEASE_SLOT_GL].busy_ns;
         forget_acks(v);
         drop_pages(v);
+        group = v->cpu_group;
+        v->cpu_group = CPU_GROUP_NONE;
     }
     pthread_mutex_unlock(&a->lock);
+    cpu_group_remove(a->config.cpu_groups, &group);
     kick(a);
 }

@@ -9,6 +9,7 @@
 #ifndef ALIQUOT_DAEMON_ARBITER_H
 #define ALIQUOT_DAEMON_ARBITER_H
 
+#include "mediator/daemon/cpu_group.h"
 #include "mediator/sched/sched.h"
 #include "protocol/lease.h"
 
@@ -31,7 +32,8 @@ struct arbiter_config {
     const char *gpu; /* its id, for messages; copied */
     enum sched_policy policy;
     enum arbiter_preempt preempt;
-    unsigned parallelism;    /* vGPUs inside a slice at once, 1 or more */
+    unsigned parallelism;                /* vGPUs inside a slice at once, 1 or more */
+    struct cpu_group_parent *cpu_groups; /* borrowed; NULL = none. Of the main thread */
     uint64_t reset_after_ns; /* a vGPU that holds the GPU so long without completing anything is
                                 killed; 0 = never */
 };

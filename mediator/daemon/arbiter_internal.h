@@ -41,11 +41,14 @@ struct arbiter_vgpu {
     const struct lease_ack_page *ack_page;
     struct lease_broker lease;
     struct lease_ack acks[LEASE_SLOTS_MAX];      /* the last copies */
+    uint32_t slots_known;                        /* the first so many may be in use */
     struct lease_ack ack;                        /* all of them together */
     struct cpu_process workers[LEASE_SLOTS_MAX]; /* behind the slots but the GL gate's */
     int pidfd;                                   /* owned; -1 = does not run yet */
     pid_t pid;
     struct cpu_process process;
+    enum cpu_class class; /* of process and workers */
+    struct cpu_group cpu_group; /* of the renderer and its workers */
     bool killed; /* by us */
 
     enum arbiter_place place;
@@ -55,6 +58,7 @@ struct arbiter_vgpu {
     uint64_t accounted_ns;      /* up to when its use is charged, while not PLACE_OUT */
     uint64_t accounted_busy_ns; /* of ack.busy_ns */
     uint64_t ahead_ns;          /* accounted of what is in flight, before its end was reported */
+    bool unaccounted;           /* demoted beside others: nobody has read its page */
     uint64_t idle_credit_ns;  /* time without work while it held the GPU that is not charged yet */
     uint64_t handoff_from_ns; /* the GPU was free since then when its slice began; 0 = known */
     bool used;                /* the GPU, in this slice */
@@ -108,6 +112,8 @@ void arbiter_look_at(struct arbiter_vgpu *v, uint64_t now_ns);
 uint64_t arbiter_schedule(struct arbiter *a, uint64_t now_ns);
 /* Brings what is charged up to now: before anything changes who competes. */
 void arbiter_account_all(struct arbiter *a, uint64_t now_ns);
+/* Brings v's counters up to now. */
+void arbiter_account(struct arbiter_vgpu *v, uint64_t now_ns);
 /* The renderer is gone, or the vGPU: takes the GPU from it. */
 void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns);
 
@@ -117,7 +123,7 @@ void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns);
 void arbiter_set_class(struct arbiter_vgpu *v, enum cpu_class class);
 /* Of all vGPUs, as their places are. */
 void arbiter_set_classes(struct arbiter *a);
-/* A process of the Vulkan layer has a slot, or is gone. */
+/* A process of the Vulkan layer has a slot, which is read from now on, or is gone. */
 void arbiter_worker_begins(struct arbiter_vgpu *v, uint32_t slot, pid_t pid);
 void arbiter_worker_ends(struct arbiter_vgpu *v, uint32_t slot);
 void arbiter_forget_workers(struct arbiter_vgpu *v);

@@ -13,9 +13,14 @@
 
 void arbiter_set_class(struct arbiter_vgpu *v, enum cpu_class class)
 {
+    if (class == v->class)
+        return;
+    v->class = class;
     /* One that ends just now needs none. */
+    if (class != CPU_CLASS_STOPPED)
+        (void)cpu_group_set_idle(&v->cpu_group, class == CPU_CLASS_IDLE);
     (void)cpu_process_set(&v->process, class);
-    for (uint32_t i = 0; i < v->lease.slots; i++)
+    for (uint32_t i = 0; i < v->slots_known; i++)
         (void)cpu_process_set(&v->workers[i], class);
 }
 
@@ -50,6 +55,8 @@ void arbiter_worker_begins(struct arbiter_vgpu *v, uint32_t slot, pid_t pid)
 {
     int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
 
+    v->slots_known = MAX(v->slots_known, slot + 1);
+
     forget_worker(&v->workers[slot]); /* a renderer that lies may say it twice */
     /* Not a stranger, whoever has the number now: the renderer's group is its own. Else it has
      * ended, or the renderer lies: it has no slot then. */
@@ -59,7 +66,8 @@ void arbiter_worker_begins(struct arbiter_vgpu *v, uint32_t slot, pid_t pid)
             close(pidfd);
         return;
     }
-    (void)cpu_process_set(&v->workers[slot], v->process.class);
+    v->workers[slot].grouped = v->process.grouped;
+    (void)cpu_process_set(&v->workers[slot], v->class);
 }
 
 void arbiter_forget_workers(struct arbiter_vgpu *v)

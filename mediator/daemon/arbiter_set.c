@@ -18,6 +18,8 @@ _Static_assert(GPU_LIST_MAX <= ARBITER_PLACE_MAX, "a vGPU may go to any GPU ther
 struct arbiter_set {
     const struct config *config; /* borrowed */
     struct arbiter_set_entry *first;
+    struct cpu_group_parent cpu_groups; /* owned; of all software GPUs */
+    bool cpu_groups_tried;
 };
 
 int arbiter_set_create(const struct config *config, struct arbiter_set **ret)
@@ -27,6 +29,7 @@ int arbiter_set_create(const struct config *config, struct arbiter_set **ret)
     if (!set)
         return -ENOMEM;
     set->config = config;
+    set->cpu_groups.dir_fd = -1;
     *ret = set;
     return 0;
 }
@@ -41,6 +44,7 @@ void arbiter_set_destroy(struct arbiter_set *set)
         free(e->gpu);
         free(e);
     }
+    cpu_group_parent_close(&set->cpu_groups);
     free(set);
 }
 
@@ -53,8 +57,22 @@ static enum arbiter_preempt preempt_of(const struct config *c, const char *gpu)
     return cpu ? ARBITER_PREEMPT_CPU : ARBITER_PREEMPT_DRAIN;
 }
 
-static int new_entry(const struct config *c, const char *gpu, struct arbiter_set_entry **ret)
+/* NULL: the threads of renderers are made idle one by one. */
+static struct cpu_group_parent *cpu_groups(struct arbiter_set *set)
 {
+    if (!set->cpu_groups_tried) {
+        int r = cpu_group_parent_open(&set->cpu_groups);
+        if (r < 0)
+            log_info("no control groups for renderers (%s): their threads are demoted one by one",
+                     strerror(-r));
+        set->cpu_groups_tried = true;
+    }
+    return set->cpu_groups.dir_fd >= 0 ? &set->cpu_groups : NULL;
+}
+
+static int new_entry(struct arbiter_set *set, const char *gpu, struct arbiter_set_entry **ret)
+{
+    const struct config *c = set->config;
     struct arbiter_set_entry *e = calloc(1, sizeof(*e));
     enum arbiter_preempt preempt = preempt_of(c, gpu);
     uint64_t reset_ns =
@@ -64,6 +82,7 @@ static int new_entry(const struct config *c, const char *gpu, struct arbiter_set
         .policy = c->policy,
         .preempt = preempt,
         .parallelism = c->parallelism,
+        .cpu_groups = preempt == ARBITER_PREEMPT_CPU ? cpu_groups(set) : NULL,
         .reset_after_ns = c->reset_after_ns == UINT64_MAX ? reset_ns : c->reset_after_ns,
     };
 
@@ -88,7 +107,7 @@ static int find(struct arbiter_set *set, const char *gpu, struct arbiter **ret)
 
     while (*link && strcmp((*link)->gpu, gpu) != 0)
         link = (struct arbiter_set_entry **)&(*link)->next;
-    int r = *link ? 0 : new_entry(set->config, gpu, link);
+    int r = *link ? 0 : new_entry(set, gpu, link);
     if (r == 0)
         *ret = (*link)->arbiter;
     return r;

@@ -63,7 +63,7 @@ static void sum_up(struct arbiter_vgpu *v)
     struct lease_ack sum = {0};
     uint64_t begun_ns = 0;
 
-    for (uint32_t i = 0; i < v->lease.slots; i++) {
+    for (uint32_t i = 0; i < v->slots_known; i++) {
         const struct lease_ack *ack = &v->acks[i];
 
         sum.in_flight += ack->in_flight;
@@ -94,7 +94,7 @@ static bool read_ack(struct arbiter_vgpu *v, uint64_t now_ns)
 
     if (!v->attached || v->killed)
         return false;
-    for (uint32_t i = 0; i < v->lease.slots && fault == LEASE_FAULT_NONE; i++) {
+    for (uint32_t i = 0; i < v->slots_known && fault == LEASE_FAULT_NONE; i++) {
         if (!was_never_used(v, i))
             fault = lease_ack_read(&v->lease, i, now_ns, &v->acks[i], &v->acks[i]);
     }
@@ -146,14 +146,34 @@ static uint64_t forgiven(struct arbiter_vgpu *v, uint64_t used_ns, uint64_t held
     return free_ns;
 }
 
+/* Begins to account: what was before does not count. */
+static void rebase(struct arbiter_vgpu *v, uint64_t now_ns)
+{
+    v->accounted_ns = now_ns;
+    read_ack(v, now_ns);
+    v->accounted_busy_ns = v->ack.busy_ns;
+    v->ahead_ns = 0;
+    v->unaccounted = false;
+}
+
 /* Demoted, it goes on while nobody else has work: at its cap, or under a policy that gives nothing
  * away. It has had that, too. Beside others it has next to nothing, and nobody knows how much. */
-static void account_demoted(struct arbiter_vgpu *v, uint64_t used_ns, uint64_t now_ns)
+static void account_demoted(struct arbiter_vgpu *v, uint64_t now_ns)
 {
     struct arbiter *a = v->arbiter;
 
-    if (a->n_in + a->n_leaving > 0)
+    if (a->n_in + a->n_leaving > 0) {
+        v->unaccounted = true;
         return;
+    }
+    if (v->unaccounted) {
+        rebase(v, now_ns);
+        return;
+    }
+    uint64_t held_ns = now_ns - v->accounted_ns;
+    bool good = read_ack(v, now_ns);
+    uint64_t used_ns = used(v, held_ns, now_ns, good);
+    v->accounted_ns = now_ns;
     v->busy_ns += used_ns;
     a->busy_ns += used_ns;
     sched_charge(&v->entity, used_ns, now_ns);
@@ -165,15 +185,15 @@ static void account(struct arbiter_vgpu *v, uint64_t now_ns)
 
     if (v->place == PLACE_OUT)
         return;
+    if (v->place == PLACE_PREEMPTED) {
+        account_demoted(v, now_ns);
+        return;
+    }
     uint64_t held_ns = now_ns - v->accounted_ns, completions = v->ack.completions;
     bool good = read_ack(v, now_ns);
     uint64_t used_ns = used(v, held_ns, now_ns, good);
 
     v->accounted_ns = now_ns;
-    if (v->place == PLACE_PREEMPTED) {
-        account_demoted(v, used_ns, now_ns);
-        return;
-    }
     v->used |= used_ns > 0;
     v->busy_ns += used_ns;
     a->busy_ns += used_ns;
@@ -194,6 +214,13 @@ static void account(struct arbiter_vgpu *v, uint64_t now_ns)
         arbiter_note(a, now_ns, ARBITER_EVENT_RESET, v, v->stuck_ns);
         kill_renderer(v);
     }
+}
+
+void arbiter_account(struct arbiter_vgpu *v, uint64_t now_ns)
+{
+    account(v, now_ns);
+    if (v->place == PLACE_PREEMPTED && v->unaccounted)
+        read_ack(v, now_ns);
 }
 
 void arbiter_account_all(struct arbiter *a, uint64_t now_ns)
@@ -321,10 +348,8 @@ static void begin_slice(struct arbiter_vgpu *v, uint64_t now_ns)
 
     account(v, now_ns);
     if (v->place == PLACE_OUT || v->place == PLACE_PREEMPTED) {
-        v->accounted_ns = v->charge_from_ns = now_ns;
-        read_ack(v, now_ns);
-        v->accounted_busy_ns = v->ack.busy_ns;
-        v->ahead_ns = 0;
+        rebase(v, now_ns);
+        v->charge_from_ns = now_ns;
         v->stuck_ns = 0;
         /* Before that there was nobody to hand it to. */
         v->handoff_from_ns =
@@ -497,6 +522,8 @@ uint64_t arbiter_schedule(struct arbiter *a, uint64_t now_ns)
             arbiter_look_at(v, now_ns);
     }
     next_ns = start_others(a, now_ns);
+    if (a->n_in + a->n_leaving == 0) /* those that are demoted have the GPU from now on */
+        arbiter_account_all(a, now_ns);
     arbiter_set_classes(a);
     next_ns = MIN(next_ns, tell_contended(a, now_ns));
     return MIN(next_ns, next_reset_ns(a, now_ns));

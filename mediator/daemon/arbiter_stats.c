@@ -48,6 +48,7 @@ void arbiter_read_stats(struct arbiter_vgpu *v, struct arbiter_stats *ret)
     pthread_mutex_lock(&a->lock);
     uint64_t now = now_ns();
     arbiter_account_all(a, now);
+    arbiter_account(v, now);
     *ret = (struct arbiter_stats){
         .knobs = v->entity.knobs,
         .lease = v->attached ? lease_state(&v->lease) : LEASE_IDLE,

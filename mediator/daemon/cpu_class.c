@@ -84,14 +84,15 @@ void cpu_process_finish(struct cpu_process *p)
 int cpu_process_set(struct cpu_process *p, enum cpu_class class)
 {
     enum cpu_class before = p->class;
-    int r;
+    int r = 0;
 
     if (!p->threads || class == before)
         return 0;
     p->class = class;
     if (class == CPU_CLASS_STOPPED)
         return stop(p);
-    r = each_thread(p, class == CPU_CLASS_IDLE ? make_idle : make_normal);
+    if (!p->grouped)
+        r = each_thread(p, class == CPU_CLASS_IDLE ? make_idle : make_normal);
     if (before == CPU_CLASS_STOPPED && pidfd_send_signal(p->pidfd, SIGCONT, NULL, 0) < 0)
         r = -errno;
     return r;

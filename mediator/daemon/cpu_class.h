@@ -8,6 +8,7 @@
 #define ALIQUOT_DAEMON_CPU_CLASS_H
 
 #include <dirent.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 enum cpu_class {
@@ -24,6 +25,7 @@ struct cpu_process {
     pid_t pid;
     DIR *threads; /* owned; kept open, since looking it up is half of the price */
     enum cpu_class class;
+    bool grouped; /* a control group makes it idle (cpu_group.h): its threads are left alone */
 };
 
 /* pidfd is borrowed until cpu_process_finish. Negative errno if there is no such process. */

@@ -244,6 +244,9 @@ env_enter() {
         env_parents "$d"
         args+=(--bind "$d" "$d")
     done
+    # Where aliquotd may make control groups for its renderers, if we may.
+    d=/sys/fs/cgroup/cpu
+    [ -w "$d/cgroup.procs" ] && args+=(--bind "$d" "$d")
     # A pid namespace: whatever a test leaves behind ends with it.
     args+=(--unshare-pid --die-with-parent
         --setenv HOME "$env_cache/home" --setenv PATH /usr/sbin:/usr/bin:/sbin:/bin
