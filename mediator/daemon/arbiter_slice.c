@@ -37,6 +37,10 @@
 #define IDLE_FREE_PART 8
 #define IDLE_CREDIT_MAX_NS 2000000
 
+/* How often one that nobody waits for is looked at: whether it is idle. Each look costs it some ten
+ * microseconds of a processor, which may be one that draws. */
+#define LOOK_ALONE_NS 20000000
+
 /* What a vGPU may have on the GPU at once, per participant: the drain at the end of its slice. */
 #define MAX_IN_FLIGHT 8
 #define MAX_PREDICTED_US 2000
@@ -198,8 +202,10 @@ static void account(struct arbiter_vgpu *v, uint64_t now_ns)
     v->busy_ns += used_ns;
     a->busy_ns += used_ns;
     note_handoff(v, now_ns);
-    sched_charge(&v->entity, a->contended ? held_ns - forgiven(v, used_ns, held_ns) : used_ns,
-                 now_ns);
+    if (a->contended)
+        sched_charge(&v->entity, held_ns - forgiven(v, used_ns, held_ns), now_ns);
+    else
+        sched_charge_alone(&v->entity, used_ns, now_ns);
 
     /* What it says of itself while it leaves is no progress: it may start nothing more, and all it
      * has has to be done in that time. */
@@ -483,7 +489,10 @@ static uint64_t tell_contended(struct arbiter *a, uint64_t now_ns)
         if (v->place != PLACE_IN || v->killed) /* the killed leave when they are gone */
             continue;
         lease_set_contended(&v->lease, a->contended);
-        next_ns = MIN(next_ns, sched_turn_end_ns(&v->entity));
+        uint64_t end_ns = sched_turn_end_ns(&v->entity);
+        if (sched_is_alone(&v->entity))
+            end_ns = MAX(end_ns, now_ns + LOOK_ALONE_NS);
+        next_ns = MIN(next_ns, end_ns);
         if (!a->contended)
             continue;
         if (v->idle_from_ns != 0)

@@ -433,6 +433,32 @@ void sched_charge(struct sched_entity *e, uint64_t gpu_ns, uint64_t now_ns)
     sched_link(e, running, now_ns);
 }
 
+bool sched_is_alone(const struct sched_entity *e)
+{
+    const struct sched *s = e->sched;
+
+    return s->policy == SCHED_POLICY_FAIR && e->state == SCHED_RUNNING && e->has_work &&
+           e->knobs.cap_ppm == SCHED_PPM && !sched_contended(s);
+}
+
+void sched_charge_alone(struct sched_entity *e, uint64_t gpu_ns, uint64_t now_ns)
+{
+    const struct sched_entity *slice_of = e->group ? &e->group->entity : e;
+
+    while (sched_is_alone(e)) {
+        uint64_t left_ns = slice_of->slice.length_ns > slice_of->slice.used_ns
+                               ? slice_of->slice.length_ns - slice_of->slice.used_ns
+                               : 0;
+        if (gpu_ns <= left_ns)
+            break;
+        sched_charge(e, left_ns, now_ns);
+        gpu_ns -= left_ns;
+        sched_put(e, now_ns);
+        sched_start(e, now_ns);
+    }
+    sched_charge(e, gpu_ns, now_ns);
+}
+
 void sched_put(struct sched_entity *e, uint64_t now_ns)
 {
     struct sched *s = e->sched;

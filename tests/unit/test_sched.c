@@ -51,6 +51,81 @@ static void turn(struct sched_entity *e, uint64_t used_ns, uint64_t *now_ns)
     sched_put(e, *now_ns);
 }
 
+/* Who is alone need not be looked at at each slice's end: it comes to the same. */
+static void test_alone(void **state)
+{
+    for (uint32_t reservation = 0; reservation <= 50; reservation += 50) {
+        struct sched looked_at, left;
+        struct sched_entity a[2], b[2];
+        uint64_t now_ns = NOW;
+
+        for (int i = 0; i < 2; i++) {
+            struct sched *s = i == 0 ? &looked_at : &left;
+            sched_init(s, SCHED_POLICY_FAIR, 1, NOW);
+            add(s, &a[i], knobs(100, reservation, 100));
+            assert_int_equal(sched_add(s, &b[i], &SCHED_KNOBS_DEFAULT, NOW), 0);
+        }
+        assert_ptr_equal(pick(&left, NOW), &a[1]);
+        sched_start(&a[1], NOW);
+        assert_true(sched_is_alone(&a[1]));
+        for (int i = 0; i < 25; i++) {
+            assert_ptr_equal(pick(&looked_at, now_ns), &a[0]);
+            turn(&a[0], 4 * MS, &now_ns);
+        }
+        sched_charge_alone(&a[1], 100 * MS, now_ns);
+        sched_put(&a[1], now_ns);
+
+        struct sched_stats was, is;
+        sched_read_stats(&a[0], now_ns, &was);
+        sched_read_stats(&a[1], now_ns, &is);
+        assert_int_equal(is.gpu_ns, 100 * MS);
+        assert_int_equal(is.slices, was.slices);
+        assert_int_equal(is.overrun_ns, 0);
+        assert_int_equal(is.lag_ns, was.lag_ns);
+        assert_int_equal(a[1].slice.used_ns, 4 * MS);
+        /* Whoever comes then finds the same. */
+        sched_wake(&b[0], now_ns);
+        sched_wake(&b[1], now_ns);
+        uint64_t then_ns = now_ns;
+        for (int i = 0; i < 10; i++) {
+            struct sched_entity *e = pick(&looked_at, now_ns), *f = pick(&left, then_ns);
+            assert_int_equal(e == &a[0], f == &a[1]);
+            turn(e, 4 * MS, &now_ns);
+            turn(f, 4 * MS, &then_ns);
+        }
+    }
+}
+
+/* A cap is one for who is alone, too, and it is not alone if somebody waits. */
+static void test_not_alone(void **state)
+{
+    struct sched s;
+    struct sched_entity a, b;
+    struct sched_stats stats;
+
+    sched_init(&s, SCHED_POLICY_FAIR, 1, NOW);
+    add(&s, &a, knobs(100, 0, 50));
+    sched_start(&a, NOW);
+    assert_false(sched_is_alone(&a));
+    sched_charge_alone(&a, 10 * MS, NOW + 10 * MS);
+    sched_read_stats(&a, NOW + 10 * MS, &stats);
+    assert_int_equal(stats.slices, 1);
+    assert_int_equal(stats.overrun_ns, 6 * MS);
+    sched_put(&a, NOW + 10 * MS);
+
+    add(&s, &b, SCHED_KNOBS_DEFAULT);
+    sched_start(&b, NOW + 10 * MS);
+    assert_true(sched_is_alone(&b)); /* a may not have more yet */
+    sched_put(&b, NOW + 10 * MS);
+    struct sched_entity c;
+    add(&s, &c, SCHED_KNOBS_DEFAULT);
+    sched_start(&b, NOW + 10 * MS);
+    assert_false(sched_is_alone(&b));
+    sched_charge_alone(&b, 10 * MS, NOW + 20 * MS);
+    sched_read_stats(&b, NOW + 20 * MS, &stats);
+    assert_int_equal(stats.overrun_ns, 6 * MS);
+}
+
 /* ---- admission and placement ---------------------------------------------------------------- */
 
 static void test_admission(void **state)
@@ -440,6 +515,8 @@ static void test_knobs_in_slice(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_not_alone),
         cmocka_unit_test(test_admission),
         cmocka_unit_test(test_placement),
         cmocka_unit_test(test_nobody),
