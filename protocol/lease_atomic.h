@@ -2,8 +2,9 @@
 /*
  * How lease.c and lease_wait.c touch shared memory. The words that the protocol depends on go
  * through LEASE_…, all sequentially consistent; what is only advice or bookkeeping goes through
- * LEASE_STAT_…, relaxed. The exhaustive exploration in tests/model defines the former itself, which
- * is all that differs between the code it explores and the code that runs.
+ * LEASE_STAT_…, relaxed. The exhaustive exploration in tests/model defines the former itself, and
+ * how bounds are read, which is all that differs between the code it explores and the code that
+ * runs.
  */
 #ifndef ALIQUOT_PROTOCOL_LEASE_ATOMIC_H
 #define ALIQUOT_PROTOCOL_LEASE_ATOMIC_H
@@ -18,7 +19,9 @@
                                 __ATOMIC_SEQ_CST)
 #endif
 
+#ifndef LEASE_STAT_LOAD
 #define LEASE_STAT_LOAD(ptr) __atomic_load_n((ptr), __ATOMIC_ACQUIRE)
+#endif
 #define LEASE_STAT_STORE(ptr, value) __atomic_store_n((ptr), (value), __ATOMIC_RELEASE)
 #define LEASE_STAT_ADD(ptr, value) ((void)__atomic_add_fetch((ptr), (value), __ATOMIC_ACQ_REL))
 #define LEASE_STAT_CAS(ptr, expected, value)                                                       \

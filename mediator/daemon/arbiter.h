@@ -34,6 +34,8 @@ struct arbiter_config {
     enum arbiter_preempt preempt;
     unsigned parallelism;                /* vGPUs inside a slice at once, 1 or more */
     struct cpu_group_parent *cpu_groups; /* borrowed; NULL = none. Of the main thread */
+    bool early;              /* where slices end by draining: the next vGPU may submit a job while
+                                the last one of the vGPU before still runs */
     uint64_t reset_after_ns; /* a vGPU that holds the GPU so long without completing anything is
                                 killed; 0 = never */
 };
@@ -118,7 +120,7 @@ void arbiter_read_totals(struct arbiter *a, struct arbiter_totals *ret);
 
 enum arbiter_event_kind {
     ARBITER_EVENT_WAIT,    /* asks for the GPU */
-    ARBITER_EVENT_GRANT,   /* a slice begins */
+    ARBITER_EVENT_GRANT,   /* a slice begins; once more where it began early */
     ARBITER_EVENT_YIELD,   /* is asked to stop; it drains, or is demoted */
     ARBITER_EVENT_RELEASE, /* the slice has ended: nothing of it is on the GPU; or its renderer is
                               gone and waits no more */

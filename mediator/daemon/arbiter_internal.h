@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the arbiter share: arbiter.c (its thread, and what the main thread calls),
- * arbiter_slice.c (who has the GPU: decisions and their consequences), arbiter_process.c (who of a
- * vGPU has processors), arbiter_stats.c (what is
+ * arbiter_slice.c (who has the GPU: decisions and their consequences), arbiter_handover.c (from one
+ * vGPU to the next), arbiter_process.c (who of a vGPU has processors), arbiter_stats.c (what is
  * counted). Nobody else includes this. All of it is under the arbiter's lock.
  */
 #ifndef ALIQUOT_DAEMON_ARBITER_INTERNAL_H
@@ -61,6 +61,7 @@ struct arbiter_vgpu {
     bool unaccounted;           /* demoted beside others: nobody has read its page */
     uint64_t idle_credit_ns;  /* time without work while it held the GPU that is not charged yet */
     uint64_t handoff_from_ns; /* the GPU was free since then when its slice began; 0 = known */
+    bool early;               /* granted before the one whose place it takes has left */
     bool used;                /* the GPU, in this slice */
     uint64_t stuck_ns;        /* held without a completion */
     uint64_t idle_from_ns;    /* has had no work since, inside its slice or after it; 0 = has */
@@ -116,6 +117,18 @@ void arbiter_account_all(struct arbiter *a, uint64_t now_ns);
 void arbiter_account(struct arbiter_vgpu *v, uint64_t now_ns);
 /* The renderer is gone, or the vGPU: takes the GPU from it. */
 void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns);
+
+/* ---- arbiter_handover.c --------------------------------------------------------------------- */
+
+/* Grants, or grants on with other terms. */
+void arbiter_write_terms(struct arbiter_vgpu *v);
+/* Has its first submission counted once it is known. */
+void arbiter_note_handoff(struct arbiter_vgpu *v, uint64_t now_ns);
+/* One more vGPU may begin: in a place that is free, or in one that soon will be. */
+bool arbiter_has_place(const struct arbiter *a);
+bool arbiter_may_begin_early(const struct arbiter *a);
+/* Has those that began early begin in earnest if the others have left. */
+void arbiter_end_early(struct arbiter *a, uint64_t now_ns);
 
 /* ---- arbiter_process.c ---------------------------------------------------------------------- */
 

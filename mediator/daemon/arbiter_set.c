@@ -83,6 +83,7 @@ static int new_entry(struct arbiter_set *set, const char *gpu, struct arbiter_se
         .preempt = preempt,
         .parallelism = c->parallelism,
         .cpu_groups = preempt == ARBITER_PREEMPT_CPU ? cpu_groups(set) : NULL,
+        .early = c->early_handover,
         .reset_after_ns = c->reset_after_ns == UINT64_MAX ? reset_ns : c->reset_after_ns,
     };
 

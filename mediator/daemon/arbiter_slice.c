@@ -41,10 +41,6 @@
  * microseconds of a processor, which may be one that draws. */
 #define LOOK_ALONE_NS 20000000
 
-/* What a vGPU may have on the GPU at once, per participant: the drain at the end of its slice. */
-#define MAX_IN_FLIGHT 8
-#define MAX_PREDICTED_US 2000
-
 void arbiter_vgpu_init(struct arbiter_vgpu *v)
 {
     v->think_ns = THINK_FIRST_NS;
@@ -130,16 +126,6 @@ static uint64_t used(struct arbiter_vgpu *v, uint64_t held_ns, uint64_t now_ns, 
     return MIN(reported_ns + now_ahead_ns, held_ns);
 }
 
-static void note_handoff(struct arbiter_vgpu *v, uint64_t now_ns)
-{
-    /* The renderer's word: it has to lie between the slice's beginning and now. */
-    if (v->handoff_from_ns == 0 || v->ack.started_ns < v->charge_from_ns ||
-        v->ack.started_ns > now_ns)
-        return;
-    arbiter_histogram_add(&v->arbiter->handoff, v->ack.started_ns - v->handoff_from_ns);
-    v->handoff_from_ns = 0;
-}
-
 /* What of the time that v held the GPU for nothing is not charged. */
 static uint64_t forgiven(struct arbiter_vgpu *v, uint64_t used_ns, uint64_t held_ns)
 {
@@ -183,6 +169,14 @@ static void account_demoted(struct arbiter_vgpu *v, uint64_t now_ns)
     sched_charge(&v->entity, used_ns, now_ns);
 }
 
+/* The GPU is still another one's, which is charged for it. It has had what it says, since who is
+ * quick there would else have it for nothing. */
+static void account_early(struct arbiter_vgpu *v, uint64_t held_ns, uint64_t now_ns)
+{
+    sched_charge(&v->entity, MIN(v->ack.busy_ns - v->accounted_busy_ns, held_ns), now_ns);
+    v->accounted_busy_ns = v->ack.busy_ns;
+}
+
 static void account(struct arbiter_vgpu *v, uint64_t now_ns)
 {
     struct arbiter *a = v->arbiter;
@@ -195,13 +189,17 @@ static void account(struct arbiter_vgpu *v, uint64_t now_ns)
     }
     uint64_t held_ns = now_ns - v->accounted_ns, completions = v->ack.completions;
     bool good = read_ack(v, now_ns);
-    uint64_t used_ns = used(v, held_ns, now_ns, good);
 
     v->accounted_ns = now_ns;
+    if (v->early) {
+        account_early(v, held_ns, now_ns);
+        return;
+    }
+    uint64_t used_ns = used(v, held_ns, now_ns, good);
     v->used |= used_ns > 0;
     v->busy_ns += used_ns;
     a->busy_ns += used_ns;
-    note_handoff(v, now_ns);
+    arbiter_note_handoff(v, now_ns);
     if (a->contended)
         sched_charge(&v->entity, held_ns - forgiven(v, used_ns, held_ns), now_ns);
     else
@@ -244,6 +242,7 @@ static void set_place(struct arbiter_vgpu *v, enum arbiter_place place)
     a->n_in += (place == PLACE_IN) - (v->place == PLACE_IN);
     a->n_leaving += (place == PLACE_LEAVING) - (v->place == PLACE_LEAVING);
     v->place = place;
+    v->early &= place != PLACE_OUT;
 }
 
 /* It has had nothing to do until then. */
@@ -300,6 +299,7 @@ static void end_slice(struct arbiter_vgpu *v, uint64_t now_ns)
         v->arbiter->released_ns = now_ns;
     } else {
         set_place(v, PLACE_LEAVING);
+        read_ack(v, now_ns); /* nothing is added to what it has now */
     }
 }
 
@@ -322,31 +322,6 @@ void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns)
     sched_sleep(&v->entity, now_ns);
 }
 
-static void write_terms(struct arbiter_vgpu *v)
-{
-    struct arbiter *a = v->arbiter;
-    bool exclusive = a->sched.policy == SCHED_POLICY_EXCLUSIVE;
-    const struct lease_terms terms = {
-        .max_in_flight = MAX_IN_FLIGHT,
-        /* Where the slice's end needs no cooperation, nothing has to be cut. */
-        .max_predicted_us =
-            a->config.preempt == ARBITER_PREEMPT_CPU ? UINT32_MAX : MAX_PREDICTED_US,
-        .slice_end_ns = sched_slice_end_ns(&v->entity),
-        .charge_from_ns = v->charge_from_ns,
-        .contended = sched_contended(&a->sched),
-        .ungated = exclusive,
-    };
-    int fds[LEASE_SLOTS_MAX];
-    uint32_t wakes = 0;
-
-    for (uint32_t i = 0; i < LEASE_SLOTS_MAX; i++) /* those of the Vulkan layer have threads */
-        fds[i] = i == LEASE_SLOT_GL ? v->wake_fd : -1;
-
-    /* Never refused: it is not revoked, and places are counted here. */
-    if (lease_grant(&v->lease, &terms, NULL, false, &wakes) == 0)
-        lease_wake(&v->lease, fds, wakes);
-}
-
 /* Begins a slice: the first one in a row, or another. */
 static void begin_slice(struct arbiter_vgpu *v, uint64_t now_ns)
 {
@@ -364,6 +339,7 @@ static void begin_slice(struct arbiter_vgpu *v, uint64_t now_ns)
     }
     if (v->place != PLACE_IN)
         back_to_work(v, now_ns);
+    v->early |= v->place == PLACE_OUT && !arbiter_has_place(a);
     set_place(v, PLACE_IN);
     sched_start(&v->entity, now_ns);
     v->used = false;
@@ -374,7 +350,7 @@ static void begin_slice(struct arbiter_vgpu *v, uint64_t now_ns)
         arbiter_histogram_add(&v->wait, now_ns - v->asked_ns);
     }
     arbiter_set_classes(a); /* before it is told: who is woken needs a processor */
-    write_terms(v);
+    arbiter_write_terms(v);
 }
 
 /* ---- decisions ------------------------------------------------------------------------------ */
@@ -448,7 +424,7 @@ static void check_slice(struct arbiter_vgpu *v, uint64_t now_ns)
         take_parked(v, now_ns);
         return;
     }
-    if (!over)
+    if (!over || v->early)
         return;
     /* Back in line with the others; who is picked is seen in arbiter_schedule(). */
     sched_put(&v->entity, now_ns);
@@ -460,11 +436,6 @@ static void check_slice(struct arbiter_vgpu *v, uint64_t now_ns)
         end_slice(v, now_ns);
 }
 
-static bool has_place(const struct arbiter *a)
-{
-    return a->n_in + a->n_leaving < a->config.parallelism;
-}
-
 static uint64_t start_others(struct arbiter *a, uint64_t now_ns)
 {
     uint64_t next_ns = SCHED_NEVER;
@@ -472,7 +443,7 @@ static uint64_t start_others(struct arbiter *a, uint64_t now_ns)
 
     while ((e = sched_pick(&a->sched, now_ns, &next_ns))) {
         struct arbiter_vgpu *v = (struct arbiter_vgpu *)e; /* its first member */
-        if (v->place != PLACE_LEAVING && !has_place(a))
+        if (v->place != PLACE_LEAVING && !arbiter_has_place(a) && !arbiter_may_begin_early(a))
             return SCHED_NEVER; /* until one has left */
         begin_slice(v, now_ns);
     }
@@ -489,10 +460,12 @@ static uint64_t tell_contended(struct arbiter *a, uint64_t now_ns)
         if (v->place != PLACE_IN || v->killed) /* the killed leave when they are gone */
             continue;
         lease_set_contended(&v->lease, a->contended);
-        uint64_t end_ns = sched_turn_end_ns(&v->entity);
-        if (sched_is_alone(&v->entity))
-            end_ns = MAX(end_ns, now_ns + LOOK_ALONE_NS);
-        next_ns = MIN(next_ns, end_ns);
+        if (!v->early) { /* else its turn has not begun */
+            uint64_t end_ns = sched_turn_end_ns(&v->entity);
+            if (sched_is_alone(&v->entity))
+                end_ns = MAX(end_ns, now_ns + LOOK_ALONE_NS);
+            next_ns = MIN(next_ns, end_ns);
+        }
         if (!a->contended)
             continue;
         if (v->idle_from_ns != 0)
@@ -511,7 +484,7 @@ static uint64_t next_reset_ns(const struct arbiter *a, uint64_t now_ns)
     if (a->config.reset_after_ns == 0)
         return next_ns;
     for (const struct arbiter_vgpu *v = a->vgpus; v; v = v->next) {
-        if ((v->place == PLACE_IN || v->place == PLACE_LEAVING) && !v->killed)
+        if ((v->place == PLACE_IN || v->place == PLACE_LEAVING) && !v->killed && !v->early)
             next_ns = MIN(next_ns, now_ns + a->config.reset_after_ns - v->stuck_ns);
     }
     return next_ns;
@@ -530,6 +503,7 @@ uint64_t arbiter_schedule(struct arbiter *a, uint64_t now_ns)
         else if (v->place == PLACE_LEAVING) /* it need not have rung */
             arbiter_look_at(v, now_ns);
     }
+    arbiter_end_early(a, now_ns);
     next_ns = start_others(a, now_ns);
     if (a->n_in + a->n_leaving == 0) /* those that are demoted have the GPU from now on */
         arbiter_account_all(a, now_ns);

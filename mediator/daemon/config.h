@@ -67,6 +67,7 @@ struct config {
     enum sched_policy policy;
     int preempt;             /* enum arbiter_preempt, or -1: as suits the GPU */
     unsigned parallelism;    /* vGPUs inside a slice at once */
+    bool early_handover;     /* where slices end by draining */
     uint64_t reset_after_ns; /* UINT64_MAX = unset */
     struct peer_policy peers;
     mode_t socket_mode;          /* (mode_t)-1 = unset */

@@ -219,6 +219,11 @@ static int set_parallelism(struct config *c, struct vgpu_config *v, const char *
     return r;
 }
 
+static int set_early_handover(struct config *c, struct vgpu_config *v, const char *value)
+{
+    return value_bool(value, &c->early_handover);
+}
+
 static int set_reset_after(struct config *c, struct vgpu_config *v, const char *value)
 {
     uint64_t ns;
@@ -249,6 +254,7 @@ static const struct key {
     {"policy", CONFIG_SECTION_ALIQUOT, false, set_policy, "fair, equal, fixed or exclusive"},
     {"preempt", CONFIG_SECTION_ALIQUOT, false, set_preempt, "auto, cpu or drain"},
     {"parallelism", CONFIG_SECTION_ALIQUOT, false, set_parallelism, "1 to 64"},
+    {"early-handover", CONFIG_SECTION_ALIQUOT, false, set_early_handover, "yes or no"},
     {"reset-after", CONFIG_SECTION_ALIQUOT, false, set_reset_after,
      "100ms to 600s, or 0s for never"},
     {"metrics", CONFIG_SECTION_ALIQUOT, false, set_metrics,

@@ -26,6 +26,9 @@ const char options_help[] =
     "  --policy POLICY    how vGPUs share a GPU: fair (default), equal, fixed or exclusive\n"
     "  --preempt HOW      how a slice ends: auto (default), cpu or drain\n"
     "  --parallelism N    vGPUs inside a slice at once, 1 (default) to 64\n"
+    "  --early-handover YES-OR-NO\n"
+    "                     where slices end by draining: let the next vGPU submit a job while\n"
+    "                     the last one of the vGPU before still runs (default: no)\n"
     "  --reset-after TIME kill the renderer of a vGPU that holds the GPU so long without\n"
     "                     completing anything, 100ms to 600s; 0s: never\n"
     "  --metrics ADDRESS  serve Prometheus metrics over HTTP at PORT of the loopback\n"
@@ -56,7 +59,7 @@ enum {
 /* Options that are keys of the configuration file too. */
 static const char *const setting_keys[OPTIONS_SETTINGS] = {
     "socket-dir",  "gpu",         "backend", "policy",    "preempt",
-    "parallelism", "reset-after", "metrics", "state-dir",
+    "parallelism", "reset-after", "metrics", "state-dir", "early-handover",
 };
 
 static const struct option long_options[] = {
@@ -77,6 +80,7 @@ static const struct option long_options[] = {
     {"reset-after", required_argument, NULL, OPT_SETTING + 6},
     {"metrics", required_argument, NULL, OPT_SETTING + 7},
     {"state-dir", required_argument, NULL, OPT_SETTING + 8},
+    {"early-handover", required_argument, NULL, OPT_SETTING + 9},
     {0},
 };
 

@@ -18,7 +18,7 @@ enum options_action {
     OPTIONS_VERSION,
 };
 
-#define OPTIONS_SETTINGS 9
+#define OPTIONS_SETTINGS 10
 
 struct options {
     enum options_action action;

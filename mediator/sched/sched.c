@@ -363,6 +363,17 @@ void sched_start(struct sched_entity *e, uint64_t now_ns)
     entitlement_expire(&e->cap, now_ns, entitlement_span_ns(length_ns, e->knobs.cap_ppm));
 }
 
+void sched_delay(struct sched_entity *e, uint64_t now_ns)
+{
+    struct sched_entity *competitor = e->group ? &e->group->entity : e;
+
+    assert(e->state == SCHED_RUNNING);
+    competitor->slice.start_ns = now_ns;
+    competitor->slice.clock_ns = sched_clock_ns(e->sched, now_ns);
+    if (competitor->slice.end_ns != SCHED_NEVER)
+        competitor->slice.end_ns = now_ns + competitor->slice.length_ns;
+}
+
 /* within: inside the slice's length; over: beyond it. */
 static void charge_entitlement(struct sched_entity *e, uint64_t within_ns, uint64_t over_ns)
 {

@@ -195,6 +195,8 @@ struct sched_entity *sched_pick(struct sched *s, uint64_t now_ns, uint64_t *ret_
 
 /* e, which waits, enters a slice. */
 void sched_start(struct sched_entity *e, uint64_t now_ns);
+/* The slice that e is in begins only now: somebody else was still on the GPU. */
+void sched_delay(struct sched_entity *e, uint64_t now_ns);
 /* The GPU spent gpu_ns on e. Any number of times, in a slice, or later, in any state, when
  * something becomes known late: it counts for the last slice that began. */
 void sched_charge(struct sched_entity *e, uint64_t gpu_ns, uint64_t now_ns);

@@ -12,7 +12,7 @@ result; the exit status is 1 only if something did not run.
 import dataclasses
 
 from lib import shares
-from lib.columns import NATIVE, OURS, SERVERS, open_columns, vgpu_name
+from lib.columns import EARLY, NATIVE, OURS, SERVERS, open_columns, vgpu_name
 from lib.control import GPU_TIME, Sampler
 from lib.load import Load, calibrate, draw_together
 from lib.sharing import Rounds, add_options, parse_options, run_benchmark
@@ -80,7 +80,7 @@ def run_scene(options, folder, scene, works, costs, name, column):
     weights = [weight for weight, _ in clients]
     loads = [Load(works[frame], frame.draws, knobs=('--weight', str(WEIGHT_UNIT * weight)))
              for weight, frame in clients]
-    sampler = Sampler(column.control) if name == OURS else None
+    sampler = Sampler(column.control) if name in (OURS, EARLY) else None
     if sampler:
         sampler.start()
     try:
@@ -117,9 +117,15 @@ def scene_rows(options, place, scene, series):
         rows.append(series.row(f'{title}: min/max', '×', 'min/max', digits=3,
                                target=TARGET_MIN_MAX, at_least=True))
     rows.append(series.row(f'{title}: GPU time of all', '×', 'throughput', digits=3))
-    if SERVERS in options.column:
-        rows.append(series.row(f'{title}: share error, {SERVERS}', 'points', 'error',
-                               column=SERVERS))
+    for column in (SERVERS, EARLY):
+        if column in options.column:
+            rows.append(series.row(f'{title}: share error, {column}', 'points', 'error',
+                                   column=column))
+    if EARLY in options.column:
+        rows.append(series.row(f'{title}: worst 1 s window, {EARLY}', 'points', 'window',
+                               column=EARLY))
+        rows.append(series.row(f'{title}: GPU time of all, {EARLY}', '×', 'throughput', digits=3,
+                               column=EARLY))
     return rows
 
 

@@ -2,7 +2,7 @@
 """What it costs to give the GPU from one vGPU to the next.
 
 usage: handoff.py [--json FILE] [--seconds S] [--runs N] [--place plain|rig] [--scene S...]
-                  [--quick]
+                  [--column C...] [--quick]
 
 From the end of a slice to the next vGPU's first submission, and how long nobody had work on the GPU
 while all wanted it: both as aliquotd counts them. The yardstick is a ping-pong over a socket
@@ -16,7 +16,8 @@ import statistics
 import subprocess
 import time
 
-from lib.columns import NATIVE, OURS, open_columns
+from lib import shares
+from lib.columns import EARLY, NATIVE, OURS, open_columns
 from lib.daemon import BUILD, require
 from lib.control import Histogram
 from lib.environment import Failed
@@ -61,7 +62,7 @@ def run_scene(options, place, folder, hogs, work, column):
 
     yardstick_us = pingpong_us(options, place)
     loads = [Load(work, HOG_DRAWS, knobs=('--slice', SLICE)) for _ in range(hogs)]
-    draw_together(column, loads, folder, options.seconds, during=read_totals)
+    drawn = draw_together(column, loads, folder, options.seconds, during=read_totals)
     before, after = totals
     handoffs = Histogram(before['handoffs'], after['handoffs'])
     elapsed_us = after['elapsedUsec'] - before['elapsedUsec']
@@ -69,24 +70,27 @@ def run_scene(options, place, folder, hogs, work, column):
     return {'pingpong': yardstick_us,
             'p50': handoffs.percentile_us(0.5),
             'p99': handoffs.percentile_us(0.99),
+            'frames': sum(shares.Progress(d.spans).between(d.report['from_ns'], d.report['to_ns'])
+                          for d in drawn) / options.seconds,
             'idle': 100 * (1 - busy_us / elapsed_us),
             'rate': handoffs.count / elapsed_us * 1e6}
 
 
-def scene_rows(place, scene, series):
-    title = f'{place.name}: {scene}'
-    yardstick = series.of(OURS, 'pingpong')
+def scene_rows(place, scene, series, column):
+    title = f'{place.name}: {scene}' + (f', {column}' if column != OURS else '')
+    yardstick = series.of(column, 'pingpong')
     target = TARGET_HANDOFF * statistics.median(yardstick) if yardstick else None
-    return [series.row(f'{title}: handoff p50', 'µs', 'p50', digits=1, native=yardstick,
+    return [series.row(f'{title}: handoff p50', 'µs', 'p50', column, digits=1, native=yardstick,
                        target=target),
-            series.row(f'{title}: handoff p99', 'µs', 'p99', digits=1),
-            series.row(f'{title}: GPU idle', '%', 'idle', target=TARGET_IDLE_PERCENT),
-            series.row(f'{title}: handoffs', '1/s', 'rate', digits=1)]
+            series.row(f'{title}: handoff p99', 'µs', 'p99', column, digits=1),
+            series.row(f'{title}: GPU idle', '%', 'idle', column, target=TARGET_IDLE_PERCENT),
+            series.row(f'{title}: handoffs', '1/s', 'rate', column, digits=1),
+            series.row(f'{title}: frames of all', '1/s', 'frames', column)]
 
 
 def measure(options, place, folder):
     rows = []
-    with open_columns(place, folder, (NATIVE, OURS)) as columns:
+    with open_columns(place, folder, (NATIVE, *options.column)) as columns:
         hog_ms = HOG_MS / 10 if options.quick else HOG_MS
         work = calibrate(columns[NATIVE], folder, hog_ms, HOG_DRAWS)
         rounds = Rounds(columns, options.runs)
@@ -94,15 +98,16 @@ def measure(options, place, folder):
             series = rounds.series(
                 f'{place.name}, {scene}',
                 lambda name, column: run_scene(options, place, folder, SCENES[scene], work,
-                                               column), [OURS])
-            rows += scene_rows(place, scene, series)
+                                               column), options.column)
+            for column in options.column:
+                rows += scene_rows(place, scene, series, column)
     return rows, rounds.failed
 
 
 def main():
     require(BENCH)
     options = parse_options(add_options(__doc__, seconds=10, runs=3, quick_seconds=0.15,
-                                        scenes=list(SCENES), columns=None))
+                                        scenes=list(SCENES), columns=(OURS,)))
     run_benchmark('handoff', options, measure)
 
 

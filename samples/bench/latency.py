@@ -11,7 +11,7 @@ missed target is a result; the exit status is 1 only if something did not run.
 
 import statistics
 
-from lib.columns import NATIVE, OURS, PEER, SERVERS, open_columns
+from lib.columns import EARLY, NATIVE, OURS, PEER, SERVERS, open_columns
 from lib.load import Load, calibrate, draw_together
 from lib.place import PLAIN, RIG
 from lib.sharing import Rounds, add_options, parse_options, run_benchmark
@@ -73,9 +73,10 @@ def scene_rows(options, place, scene, series, alone):
         title = f'{place.name}: {scene}: {shown}'
         rows.append(series.row(title, unit, figure, digits=digits, target=target.get(figure),
                                at_least=figure == 'fps'))
-        if SERVERS in options.column and figure in ('fps', 'p99_ms'):
-            rows.append(series.row(f'{title}, {SERVERS}', unit, figure, column=SERVERS,
-                                   digits=digits))
+        for column in (SERVERS, EARLY):
+            if column in options.column and figure in ('fps', 'p99_ms'):
+                rows.append(series.row(f'{title}, {column}', unit, figure, column=column,
+                                       digits=digits))
     return rows
 
 

@@ -47,12 +47,21 @@ static bool settle(unsigned v)
     return settled;
 }
 
+/* early: the other's last work still runs. */
+static struct lease_terms terms_of(unsigned v, bool early)
+{
+    bool bounded = early && now.defect != EARLY_IS_UNBOUNDED;
+
+    return (struct lease_terms){.max_in_flight = bounded ? 1 : now.max_in_flight,
+                                .max_predicted_us = 100,
+                                .contended = world.broker.wants[(v + 1) % VGPUS]};
+}
+
 static void grant(unsigned v)
 {
     struct broker_local *l = &world.broker;
-    struct lease_terms terms = {.max_in_flight = now.max_in_flight,
-                                .max_predicted_us = 100,
-                                .contended = l->wants[(v + 1) % VGPUS]};
+    bool early = now.early && !l->b[(v + 1) % VGPUS].settled;
+    struct lease_terms terms = terms_of(v, early);
     uint32_t before = 0;
 
     if (now.defect == WAITERS_BEFORE_GRANT)
@@ -63,6 +72,7 @@ static void grant(unsigned v)
                     &l->wakes) != 0)
         return;
     l->last = v;
+    l->early = early;
     if (now.defect == WAITERS_BEFORE_GRANT)
         l->wakes = before;
 }
@@ -73,6 +83,8 @@ enum {
     WAKE_REVOKED,
     SETTLE,
     LOOK,
+    WIDEN,
+    WAKE_WIDENED,
     CONTEND,
     PARKED,
     YIELD,
@@ -96,7 +108,10 @@ static void after_look(void)
 
     for (unsigned v = 0; v < VGPUS; v++)
         others |= l->wants[v] && v != l->holder;
-    if (l->holder == VGPUS)
+    if (l->early && l->holder != VGPUS && l->b[(l->holder + 1) % VGPUS].settled &&
+        now.defect != EARLY_FOR_GOOD)
+        go(WIDEN, l->holder);
+    else if (l->holder == VGPUS)
         go(GRANT, (l->last + 1) % VGPUS);
     else if (others || (l->events & HAPPENED_TIMER))
         go(others ? CONTEND : YIELD, l->holder);
@@ -149,6 +164,21 @@ static void run_broker(void)
         go(LOOK, next);
         if (next == VGPUS)
             after_look();
+        break;
+    case WIDEN: { /* it began early, and the other one has left */
+        struct lease_terms terms = terms_of(v, false);
+
+        l->wakes = 0;
+        if (lease_grant(b, &terms, NULL, false, &l->wakes) != 0)
+            explore_fail("a grant can't go on");
+        l->pc = WAKE_WIDENED;
+        break;
+    }
+    case WAKE_WIDENED:
+        wake(b, v, l->wakes);
+        l->wakes = 0;
+        l->early = false;
+        after_look();
         break;
     case CONTEND:
         lease_set_contended(b, true);

@@ -43,6 +43,8 @@ enum defect {
     GRANT_TO_NOBODY_STAYS,    /* broker: does not look again after a grant that woke nobody */
     DEATH_IS_IGNORED,         /* broker: does not forget the slot */
     GRANTS_WHILE_OTHERS_HAVE, /* broker: does not wait for the other vGPU's end */
+    EARLY_IS_UNBOUNDED,       /* broker: who begins early may submit as if it were alone */
+    EARLY_FOR_GOOD,           /* broker: the bounds of who began early stay */
 };
 
 enum kind { NONE, BROKER_ROUNDS, THREAD, LOOP, GIVES_UP, KILL, TIMER, REVOKE };
@@ -95,6 +97,8 @@ static void work_starts(void)
         for (unsigned slot = 0; slot < SLOTS; slot++)
             if (!now.early && world.running[v][slot] != 0)
                 explore_fail("work of two vGPUs runs");
+        if (!world.settled[v] && world.running[r->vgpu][r->slot] != 0)
+            explore_fail("more than one job before the other's have ended");
     }
     world.running[r->vgpu][r->slot]++;
 }

@@ -28,6 +28,7 @@ struct broker_local {
     uint32_t last; /* vGPU that was granted last */
     uint32_t pc, v, events, holder, wakes;
     bool wants[VGPUS];
+    bool early; /* the one granted last began before the other had settled */
 };
 
 struct world {
@@ -79,6 +80,16 @@ static bool is_constant(const void *ptr)
     return false;
 }
 
+static bool bounds_change; /* set by the model */
+
+static bool is_changing_bound(const void *ptr)
+{
+    for (unsigned v = 0; v < VGPUS; v++)
+        if (ptr == &world.grant[v].max_in_flight)
+            return bounds_change;
+    return false;
+}
+
 /* Of the running actor, and of no other. Set by the model. */
 static const struct lease_slot *own_slot;
 
@@ -120,6 +131,9 @@ static uint64_t stored(const void *ptr, uint64_t value)
         }                                                                                          \
         (VALUE_OF(ptr)) is_;                                                                       \
     })
+/* The bound changes where a hand-over is early. */
+#define LEASE_STAT_LOAD(ptr)                                                                       \
+    (is_changing_bound(ptr) ? LEASE_LOAD(ptr) : __atomic_load_n((ptr), __ATOMIC_ACQUIRE))
 #define LEASE_STORE(ptr, value)                                                                    \
     ((void)STEP(VALUE_OF(ptr), ptr, *(ptr) = (VALUE_OF(ptr))stored(ptr, value)))
 #define LEASE_ADD(ptr, value) ((void)STEP(VALUE_OF(ptr), ptr, *(ptr) += (value)))

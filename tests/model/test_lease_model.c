@@ -113,12 +113,13 @@ static uint64_t hash(void)
     uint64_t h = explore_mix(world.happened, (uint64_t)l->last << 32 | l->pc << 16 | l->v);
 
     h = explore_mix(h, (uint64_t)l->events << 32 | l->holder << 8 | l->wants[0] << 1 | l->wants[1]);
-    h = explore_mix(h, l->wakes);
+    h = explore_mix(h, (uint64_t)l->early << 32 | l->wakes);
 
     for (unsigned v = 0; v < VGPUS; v++) {
         const struct lease_broker *b = &world.broker.b[v];
 
         h = explore_mix(h, (uint64_t)world.grant[v].word << 32 | (b->word & 0xff));
+        h = explore_mix(h, world.grant[v].max_in_flight);
         h = explore_mix(h, (uint64_t)world.doorbell[v] << 32 | (uint64_t)b->settled << 33 |
                                (uint64_t)world.settled[v] << 34 | (uint32_t)world.rings_owed[v]);
         for (unsigned s = 0; s < SLOTS; s++) {
@@ -149,6 +150,9 @@ static void check_end(void)
             explore_fail("somebody waits for ever");
     }
     for (unsigned v = 0; v < VGPUS; v++) {
+        if (lease_state(&world.broker.b[v]) == LEASE_GRANTED &&
+            world.grant[v].max_in_flight != now.max_in_flight)
+            explore_fail("the bounds of an early hand-over stay");
         if (!deaths && world.rings_owed[v] != 0)
             explore_fail("a ring is still owed");
         if (lease_state(&world.broker.b[v]) == LEASE_YIELDING)
@@ -180,6 +184,7 @@ static struct explore_result explore_scenario(const struct scenario *s)
     };
 
     now = *s;
+    bounds_change = now.early;
     now.roles[BROKER].kind = BROKER_ROUNDS;
     memset(&world, 0, sizeof(world));
     for (unsigned v = 0; v < VGPUS; v++) {
@@ -225,6 +230,12 @@ static const struct scenario sound[] = {
     {"two vGPUs, loop against thread", {[1] = A_LOOP(1), B_THREAD(2), TIMERS(1)}, 2},
     {"two vGPUs, loop against loop", {[1] = A_LOOP(2), B_LOOP(2), TIMERS(1)}, 2},
     {"early hand-over", {[1] = A_THREAD(1), B_THREAD(1), TIMERS(1)}, 2, .early = true},
+    {"early hand-over to two threads",
+     {[1] = A_THREAD(1), B_THREAD(1), B_THREAD(1), TIMERS(1)},
+     2,
+     .early = true,
+     .preemptions = 1},
+    {"early hand-over to a loop", {[1] = A_LOOP(1), B_LOOP(2), TIMERS(1)}, 2, .early = true},
     {"one gives up", {[1] = {.kind = GIVES_UP, .jobs = 1}, B_THREAD(1), TIMERS(1)}, 2},
     {"revocation", {[1] = A_THREAD(1), B_THREAD(1), {.kind = REVOKE}}, 2},
     {"revocation with a loop", {[1] = A_LOOP(1), B_THREAD(1), {.kind = REVOKE}}, 2},
@@ -284,6 +295,15 @@ static const struct {
       2,
       .defect = DEATH_IS_IGNORED},
      "somebody waits for ever"},
+    {{"early without a bound",
+      {[1] = A_THREAD(1), B_THREAD(1), B_THREAD(1), TIMERS(1)},
+      2,
+      .early = true,
+      .preemptions = 3,
+      .defect = EARLY_IS_UNBOUNDED},
+     "more than one job"},
+    {{"early for good", A_AGAINST_B, 2, .early = true, .defect = EARLY_FOR_GOOD},
+     "the bounds of an early hand-over stay"},
     {{"grant without settle", A_AGAINST_B, 2, .defect = GRANTS_WHILE_OTHERS_HAVE},
      "work of two vGPUs runs"},
 };

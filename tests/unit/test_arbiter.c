@@ -54,6 +54,17 @@ static void open_arbiter(enum arbiter_preempt preempt, enum sched_policy policy,
     assert_int_equal(arbiter_create(&config, &arbiter), 0);
 }
 
+static void open_early_arbiter(uint64_t reset_after_ns)
+{
+    const struct arbiter_config config = {.gpu = "test",
+                                          .policy = SCHED_POLICY_FAIR,
+                                          .preempt = ARBITER_PREEMPT_DRAIN,
+                                          .parallelism = 1,
+                                          .early = true,
+                                          .reset_after_ns = reset_after_ns};
+    assert_int_equal(arbiter_create(&config, &arbiter), 0);
+}
+
 static void attach(struct part *p)
 {
     assert_int_equal(arbiter_attach(p->vgpu, LEASE_SLOTS_MAX, &p->fds), 0);
@@ -419,6 +430,128 @@ static void test_holds_the_gpu_for_ever(void **state)
     assert_int_equal(stats(&a).resets, 1);
 }
 
+/* ---- early hand-over ------------------------------------------------------------------------ */
+
+static uint32_t bound_of(const struct part *p)
+{
+    return __atomic_load_n(&p->grant->max_in_flight, __ATOMIC_ACQUIRE);
+}
+
+static void wait_for_full_bounds(const struct part *p)
+{
+    uint64_t deadline = now_ns() + TIMEOUT_MS * UINT64_C(1000000);
+    while (bound_of(p) == 1) {
+        assert_true(now_ns() < deadline);
+        sched_yield();
+    }
+}
+
+/* a leaves with one job on the GPU, and b has submitted one. */
+static void hand_over_early(uint64_t reset_after_ns)
+{
+    open_early_arbiter(reset_after_ns);
+    join(&a, "a");
+    join(&b, "b");
+    start_child(&a);
+    enter(&a);
+    assert_false(ask(&b));
+    wait_for_state(&a, LEASE_YIELDING);
+    wait_for_state(&b, LEASE_GRANTED);
+    assert_true(try_to_enter(&b));
+}
+
+static void test_early(void **state)
+{
+    uint32_t duties = 0;
+    struct arbiter_totals totals;
+
+    hand_over_early(0);
+    assert_int_equal(bound_of(&b), 1);
+    assert_int_equal(lease_enter(&b.lease, 0, &duties), LEASE_FULL);
+    assert_int_equal(stats(&b).busy_ns, 0);
+    assert_int_equal(stats(&b).sched.gpu_ns, 0);
+    assert_int_equal(stats(&b).sched.state, SCHED_RUNNING);
+    uint64_t left_ns = now_ns();
+    end(&a, true);
+    wait_for_full_bounds(&b);
+    assert_int_equal(state_of(&b), LEASE_GRANTED);
+    end(&b, true);
+    assert_true(stats(&b).busy_ns <= now_ns() - left_ns); /* a's time is not b's */
+    arbiter_read_totals(arbiter, &totals);
+    assert_int_equal(totals.handoff.buckets[0], 1); /* the GPU went on at once */
+    detach(&a);
+    kill(a.pid, SIGKILL);
+    assert_killed(&a);
+}
+
+/* Who is quick beside the one that leaves has not had that for nothing. */
+static void test_early_and_done(void **state)
+{
+    hand_over_early(0);
+    uint64_t from_ns = now_ns();
+    while (now_ns() - from_ns < 2000000)
+        ;
+    end(&b, false);
+    assert_true(stats(&b).sched.gpu_ns >= 2000000);
+    end(&a, true);
+    enter(&b);
+    end(&b, true);
+    detach(&a);
+    kill(a.pid, SIGKILL);
+    assert_killed(&a);
+}
+
+/* More than a last job is too much. */
+static void test_not_early_before_the_last_job(void **state)
+{
+    open_early_arbiter(0);
+    join(&a, "a");
+    join(&b, "b");
+    struct part w = {.vgpu = a.vgpu, .grant = a.grant, .ack = a.ack, .fds = a.fds};
+    assert_int_equal(lease_attach(&w.lease, w.grant, w.ack, 1), 0);
+    enter(&a);
+    assert_true(try_to_enter(&w));
+    assert_false(ask(&b));
+    wait_for_state(&a, LEASE_YIELDING);
+    assert_int_equal(stats(&a).in_flight, 2); /* and the arbiter has decided by now */
+    assert_int_equal(state_of(&b), LEASE_IDLE);
+    end(&w, true);
+    end(&a, true);
+    wait_for_state(&b, LEASE_GRANTED);
+    wait_for_full_bounds(&b);
+    assert_true(try_to_enter(&b));
+    end(&b, true);
+}
+
+/* It is the one who leaves that keeps the GPU, and is killed for it. */
+static void test_early_beside_one_that_hangs(void **state)
+{
+    hand_over_early(100000000);
+    assert_killed(&a);
+    assert_int_equal(stats(&b).resets, 0);
+    assert_int_equal(stats(&b).sched.state, SCHED_RUNNING);
+    detach(&a);
+    wait_for_full_bounds(&b);
+    end(&b, true);
+    assert_int_equal(stats(&a).resets, 1);
+}
+
+static void test_early_and_gone(void **state)
+{
+    hand_over_early(0);
+    detach(&b);
+    assert_int_equal(state_of(&a), LEASE_YIELDING);
+    end(&a, true);
+    wait_for_state(&a, LEASE_IDLE);
+    attach(&b);
+    enter(&b);
+    wait_for_full_bounds(&b);
+    end(&b, true);
+    detach(&a);
+    kill(a.pid, SIGKILL);
+    assert_killed(&a);
+}
+
 /* ---- processes of the Vulkan layer ----------------------------------------------------------- */
 
 /* Another participant of p's vGPU. */
@@ -771,6 +904,11 @@ int main(void)
         TEST(test_pretends_progress_while_it_leaves),
         TEST(test_does_not_ring_when_it_has_left),
         TEST(test_holds_the_gpu_for_ever),
+        TEST(test_early),
+        TEST(test_early_and_done),
+        TEST(test_not_early_before_the_last_job),
+        TEST(test_early_beside_one_that_hangs),
+        TEST(test_early_and_gone),
         TEST(test_workers_count),
         TEST(test_worker_gone),
         TEST(test_worker_that_lies),

@@ -213,6 +213,7 @@ static void test_time(void **state)
                                "policy = fixed\n"
                                "preempt = drain\n"
                                "parallelism = 2\n"
+                               "early-handover = yes\n"
                                "reset-after = 500ms\n"
                                "weight = 50\n"
                                "cap = 60%\n"
@@ -229,6 +230,7 @@ static void test_time(void **state)
     assert_int_equal(c.policy, SCHED_POLICY_FIXED);
     assert_int_equal(c.preempt, ARBITER_PREEMPT_DRAIN);
     assert_int_equal(c.parallelism, 2);
+    assert_true(c.early_handover);
     assert_int_equal(c.reset_after_ns, 500000000);
     const struct sched_knobs *a = &config_find_vgpu(&c, "a")->knobs;
     assert_int_equal(a->weight, 300);
@@ -247,6 +249,7 @@ static void test_time(void **state)
     assert_int_equal(c.policy, SCHED_POLICY_FAIR);
     assert_int_equal(c.preempt, -1);
     assert_int_equal(c.parallelism, 1);
+    assert_false(c.early_handover);
     assert_int_equal(c.defaults.knobs.weight, 100);
     assert_int_equal(c.defaults.knobs.cap_ppm, SCHED_PPM);
     config_destroy(&c);
@@ -288,6 +291,7 @@ static void test_file_mistakes(void **state)
         {"[aliquot]\npolicy = best\n", "/c:2: 'best' is no value for policy; allowed: fair"},
         {"[aliquot]\npreempt = no\n", "/c:2: 'no' is no value for preempt"},
         {"[aliquot]\nparallelism = 65\n", "/c:2: '65' is out of range for parallelism"},
+        {"[aliquot]\nearly-handover = soon\n", "/c:2: 'soon' is no value for early-handover"},
         {"[aliquot]\nreset-after = 1ms\n", "/c:2: '1ms' is out of range for reset-after"},
         {"[aliquot]\nallow-groups = root nonesuch\n", "/c:2: 'root nonesuch' for allow-groups: no"},
         {long_line, "/c:2: a line of more than"},

@@ -126,6 +126,39 @@ static void test_not_alone(void **state)
     assert_int_equal(stats.overrun_ns, 6 * MS);
 }
 
+/* One that begins while the GPU is still another one's has its whole slice afterwards, and a member
+ * of a group does so for the group. */
+static void test_delayed_slice(void **state)
+{
+    struct sched s;
+    struct sched_entity e, member;
+    struct sched_group group;
+    struct sched_stats stats;
+
+    sched_init(&s, SCHED_POLICY_FAIR, 1, NOW);
+    add(&s, &e, knobs(100, 0, 100));
+    sched_start(&e, NOW);
+    uint64_t length_ns = sched_slice_end_ns(&e) - NOW;
+    sched_delay(&e, NOW + 3 * MS);
+    assert_int_equal(sched_slice_end_ns(&e), NOW + 3 * MS + length_ns);
+    sched_charge(&e, length_ns, NOW + 3 * MS + length_ns);
+    sched_read_stats(&e, NOW + 3 * MS + length_ns, &stats);
+    assert_int_equal(stats.overrun_ns, 0);
+    sched_put(&e, NOW + 3 * MS + length_ns);
+
+    uint64_t now_ns = NOW + 10 * MS;
+    sched_group_init(&group, &e, now_ns);
+    assert_int_equal(sched_group_add(&group, &member, now_ns), 0);
+    sched_wake(&member, now_ns);
+    sched_start(&member, now_ns);
+    sched_delay(&member, now_ns + MS);
+    assert_int_equal(sched_slice_end_ns(&member), now_ns + MS + length_ns);
+    assert_int_equal(sched_slice_end_ns(&e), now_ns + MS + length_ns);
+    sched_put(&member, now_ns + MS);
+    sched_remove(&member, now_ns + MS);
+    sched_remove(&e, now_ns + MS);
+}
+
 /* ---- admission and placement ---------------------------------------------------------------- */
 
 static void test_admission(void **state)
@@ -517,6 +550,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_not_alone),
+        cmocka_unit_test(test_delayed_slice),
         cmocka_unit_test(test_admission),
         cmocka_unit_test(test_placement),
         cmocka_unit_test(test_nobody),

@@ -12,6 +12,7 @@ ALIQUOT = BUILD / 'mediator/cli/aliquot'
 
 NATIVE, PEER, SERVERS, OURS = 'native', 'virgl_test_server', 'virgl_test_servers', 'aliquot'
 COLUMNS = (NATIVE, PEER, SERVERS, OURS)
+EARLY = 'aliquot-early'  # with early hand-over; only where it is asked for
 
 
 class Native:
@@ -80,11 +81,12 @@ def vgpu_name(number):
 
 
 @contextlib.contextmanager
-def ours(place, folder, policy=None):
+def ours(place, folder, policy=None, name=OURS):
     """aliquotd without a vGPU but those of clients: under the policy exclusive there is one owner.
-    policy: of time; None = its default."""
-    options = ['--preempt', place.preempt] + (['--policy', policy] if policy else [])
-    with Daemon(folder / 'aliquot', 'virgl', env=base_environment(), options=options,
+    policy: of time; None = its default. name: OURS or EARLY."""
+    options = ['--preempt', place.preempt, '--early-handover', 'yes' if name == EARLY else 'no']
+    options += ['--policy', policy] if policy else []
+    with Daemon(folder / name, 'virgl', env=base_environment(), options=options,
                 place=place) as daemon:
         yield Ours(place, daemon)
 
@@ -100,5 +102,6 @@ def open_columns(place, folder, names=COLUMNS):
                 virgl_test_server(folder, place=place))),
             SERVERS: lambda: Servers(place, folder, stack),
             OURS: lambda: stack.enter_context(ours(place, folder)),
+            EARLY: lambda: stack.enter_context(ours(place, folder, name=EARLY)),
         }
         yield {name: makers[name]() for name in names}

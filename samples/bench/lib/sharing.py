@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 
-from lib.columns import ALIQUOT, COLUMNS, NATIVE, OURS, PEER
+from lib.columns import ALIQUOT, COLUMNS, EARLY, NATIVE, OURS, PEER
 from lib.daemon import ALIQUOTD, RENDERER, require
 from lib.environment import SHIM, Failed
 from lib.load import GL_LOAD
@@ -83,8 +83,8 @@ def add_options(text, seconds, runs, quick_seconds, scenes=None, columns=COLUMNS
                         help='plain: what draws runs as any program; rig: on a processor of its '
                              'own that does not preempt it (both)')
     if columns:
-        parser.add_argument('--column', nargs='+', choices=columns, default=columns,
-                            help='only these')
+        parser.add_argument('--column', nargs='+', choices=(*columns, EARLY), default=columns,
+                            help=f'only these; {EARLY}: aliquotd hands over early')
     if scenes:
         parser.add_argument('--scene', nargs='+', choices=scenes, default=scenes,
                             help='only these')
