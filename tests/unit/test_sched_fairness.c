@@ -119,6 +119,25 @@ static void test_interactive_with_the_same_slice(void **state)
     scene_finish(&s);
 }
 
+/* Whose requests are short does not wait for a whole turn of the others', once that is known. */
+static void test_interactive_ends_turns(void **state)
+{
+    struct scene s;
+
+    scene_init(&s, SCHED_POLICY_FAIR, 9);
+    s.lag_bound_ns = SLICE + 2 * MS;
+    scene_vgpu(&s, 0, "periodic 1.3ms every 16.7ms");
+    for (size_t v = 1; v < 9; v++)
+        scene_vgpu(&s, v, "hog 130us"); /* so that turns can end anywhere */
+    scene_begin(&s);
+    scene_run(&s, 10 * SECOND);
+    /* The least part of a turn, and a job. */
+    assert_true(sim_samples_percentile(&s.sim.vgpus[0].wait, 95) <= SCHED_SLICE_MIN_NS + 130 * US);
+    scene_expect(&s, 0, 77844, SLICE + 2 * MS);
+    scene_expect_busy(&s);
+    scene_finish(&s);
+}
+
 static void test_reservation_under_overload(void **state)
 {
     struct scene s;
@@ -450,6 +469,7 @@ int main(void)
         cmocka_unit_test(test_no_starvation),
         cmocka_unit_test(test_interactive),
         cmocka_unit_test(test_interactive_with_the_same_slice),
+        cmocka_unit_test(test_interactive_ends_turns),
         cmocka_unit_test(test_reservation_under_overload),
         cmocka_unit_test(test_reservation_is_a_floor),
         cmocka_unit_test(test_full_reservation),

@@ -133,7 +133,7 @@ static void remove_vgpu(struct sim *s, struct sim_vgpu *v, enum sim_presence pre
 /* One inside a slice that has nothing on the engine: the next job, or the end of the slice. */
 static void go_on(struct sim *s, struct sim_vgpu *v)
 {
-    uint64_t end_ns = sched_slice_end_ns(&v->entity);
+    uint64_t end_ns = sched_turn_end_ns(&v->entity);
 
     if (v->config->work.kind == SIM_LATE_YIELDER && end_ns != SCHED_NEVER)
         end_ns += v->config->work.other_ns;

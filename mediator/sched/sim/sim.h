@@ -3,7 +3,7 @@
  * A GPU on paper: a scheduler, vGPUs with made-up work, and one engine that can't be interrupted,
  * on a virtual clock. Jobs run in the order in which they were submitted; a vGPU inside a slice has
  * one job on the engine at a time, submits the next when it is done, yields when it has none or its
- * slice is over, and is charged at each completion. The same configuration and seed give the same
+ * turn is over, and is charged at each completion. The same configuration and seed give the same
  * result. Used by aliquot-sim and by the scheduler's tests.
  */
 #ifndef ALIQUOT_SIM_H
