@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/pidfd.h>
@@ -11,24 +12,31 @@
 /* What is done to each thread of a process; 0 or a negative errno. */
 typedef int (*thread_fn)(pid_t pid, pid_t tid);
 
-static int change_class(pid_t tid, int from, int to)
+/* Between SCHED_IDLE and the classes that anybody may give himself. Whether its children are like
+ * it stays as it is: only the privileged may take that back, and it is no way out. */
+static int change_class(pid_t tid, int to)
 {
     const struct sched_param param = {0};
     int now = sched_getscheduler(tid);
 
-    if (now != from)
-        return now < 0 ? -errno : 0;
-    return sched_setscheduler(tid, to, &param) < 0 ? -errno : 0;
+    if (now < 0)
+        return -errno;
+    int class = now & ~SCHED_RESET_ON_FORK;
+    bool due =
+        to == SCHED_IDLE ? class == SCHED_OTHER || class == SCHED_BATCH : class == SCHED_IDLE;
+    if (!due)
+        return 0;
+    return sched_setscheduler(tid, to | (now & SCHED_RESET_ON_FORK), &param) < 0 ? -errno : 0;
 }
 
 static int make_idle(pid_t pid, pid_t tid)
 {
-    return change_class(tid, SCHED_OTHER, SCHED_IDLE);
+    return change_class(tid, SCHED_IDLE);
 }
 
 static int make_normal(pid_t pid, pid_t tid)
 {
-    return change_class(tid, SCHED_IDLE, SCHED_OTHER);
+    return change_class(tid, SCHED_OTHER);
 }
 
 /* One that gets the signal stops all; the first thread, which gets it if it is sent to the process,

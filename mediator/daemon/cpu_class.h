@@ -32,9 +32,10 @@ struct cpu_process {
 int cpu_process_init(struct cpu_process *p, int pidfd, pid_t pid);
 /* Leaves it in the class that it has, and zeroes p. */
 void cpu_process_finish(struct cpu_process *p);
-/* Threads of another scheduling class than SCHED_OTHER and SCHED_IDLE are only stopped; threads
- * that a thread makes are like it. Negative errno if the process is gone, or none of its threads
- * may be changed; it is taken to be in the new class all the same. */
+/* Threads of SCHED_BATCH count as those of SCHED_OTHER, and come back as such; those of other
+ * classes, which take privileges, are only stopped. Threads that a thread makes are like it.
+ * Negative errno if the process is gone, or none of its threads may be changed; it is taken to be
+ * in the new class all the same. */
 int cpu_process_set(struct cpu_process *p, enum cpu_class class);
 
 #endif

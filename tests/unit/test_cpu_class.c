@@ -136,17 +136,42 @@ static void test_stopped_and_back(void **state)
     stop(pid, pipe_fd);
 }
 
+/* What a process may do to itself is no way out. */
+static void test_of_its_own_choice(void **state)
+{
+    static const int classes[] = {SCHED_BATCH, SCHED_OTHER | SCHED_RESET_ON_FORK,
+                                  SCHED_BATCH | SCHED_RESET_ON_FORK};
+    const struct sched_param param = {0};
+
+    for (size_t i = 0; i < ARRAY_SIZE(classes); i++) {
+        int kept = classes[i] & SCHED_RESET_ON_FORK;
+        struct cpu_process p;
+        int pipe_fd;
+        pid_t pid = start(&pipe_fd);
+
+        open_process(&p, pid);
+        assert_int_equal(sched_setscheduler(pid, classes[i], &param), 0);
+        assert_int_equal(cpu_process_set(&p, CPU_CLASS_IDLE), 0);
+        assert_int_equal(sched_getscheduler(pid), SCHED_IDLE | kept);
+        assert_int_equal(cpu_process_set(&p, CPU_CLASS_NORMAL), 0);
+        assert_int_equal(sched_getscheduler(pid), SCHED_OTHER | kept);
+        close_process(&p);
+        stop(pid, pipe_fd);
+    }
+}
+
 static void test_other_classes_are_left_alone(void **state)
 {
-    const struct sched_param param = {0};
+    const struct sched_param param = {.sched_priority = 1};
     struct cpu_process p;
     int pipe_fd;
     pid_t pid = start(&pipe_fd);
 
     open_process(&p, pid);
-    assert_int_equal(sched_setscheduler(pid, SCHED_BATCH, &param), 0);
-    assert_int_equal(cpu_process_set(&p, CPU_CLASS_IDLE), 0);
-    assert_int_equal(sched_getscheduler(pid), SCHED_BATCH);
+    if (sched_setscheduler(pid, SCHED_RR, &param) == 0) { /* else we may not, nor may it */
+        assert_int_equal(cpu_process_set(&p, CPU_CLASS_IDLE), 0);
+        assert_int_equal(sched_getscheduler(pid), SCHED_RR);
+    }
     close_process(&p);
     stop(pid, pipe_fd);
 }
@@ -171,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_threads_and_back),
         cmocka_unit_test(test_stopped_and_back),
+        cmocka_unit_test(test_of_its_own_choice),
         cmocka_unit_test(test_other_classes_are_left_alone),
         cmocka_unit_test(test_gone),
     };
