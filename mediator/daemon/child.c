@@ -121,6 +121,14 @@ int child_spawn(const struct child_args *args, int *ret_pidfd, pid_t *ret_pid)
     return 0;
 }
 
+bool child_has_ended(int pidfd)
+{
+    siginfo_t info = {0};
+
+    return waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid != 0;
+}
+
 int child_reap(int pidfd, pid_t pid, int *ret_code, int *ret_status)
 {
     siginfo_t info = {0};

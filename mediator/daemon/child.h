@@ -7,6 +7,7 @@
 #ifndef ALIQUOT_DAEMON_CHILD_H
 #define ALIQUOT_DAEMON_CHILD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -21,6 +22,9 @@ struct child_args {
 
 /* stdin is /dev/null, stderr the daemon's. Negative errno, also where the program can't be run. */
 int child_spawn(const struct child_args *args, int *ret_pidfd, pid_t *ret_pid);
+
+/* It has ended, and still has its number: it is not reaped yet. */
+bool child_has_ended(int pidfd);
 
 /* Reaps what has ended: 1 = done, with siginfo's si_code and si_status; 0 = still running. Whatever
  * is left of its process group gets SIGKILL before the group's number is free for others. */

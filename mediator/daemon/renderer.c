@@ -193,6 +193,11 @@ static int on_process_end(sd_event_source *source, int fd, uint32_t events, void
     struct renderer *r = opaque;
     int code = 0, status = 0;
     receive(r); /* its last words */
+    /* The arbiter knows it by its number, too, which is somebody else's once it is reaped. */
+    if (r->lease && child_has_ended(r->pidfd)) {
+        child_kill(r->pid); /* what is left of its group */
+        arbiter_detach(r->lease);
+    }
     int reaped = child_reap(r->pidfd, r->pid, &code, &status);
     if (reaped == 0)
         return 0;
@@ -206,7 +211,7 @@ static int on_process_end(sd_event_source *source, int fd, uint32_t events, void
     enter_phase(r, PHASE_GONE, 0);
     r->pid_io = sd_event_source_disable_unref(r->pid_io);
     stop_listening(r);
-    if (r->lease)
+    if (r->lease) /* if there was nothing to reap */
         arbiter_detach(r->lease);
     /* The callee may destroy r. */
     r->ops->exited(r->opaque, how, as_told || (code == CLD_EXITED && status == 0));
@@ -394,10 +399,12 @@ void renderer_destroy(struct renderer *r)
         int code, status;
         child_kill(r->pid);
         poll(&end, 1, DESTROY_MS); /* one that is stuck in the kernel must not hold us up */
+        if (r->lease)              /* before its number is somebody else's */
+            arbiter_detach(r->lease);
         child_reap(r->pidfd, r->pid, &code, &status);
-    }
-    if (r->lease && r->phase != PHASE_GONE)
+    } else if (r->lease && r->phase != PHASE_GONE) {
         arbiter_detach(r->lease);
+    }
     if (r->pidfd >= 0)
         close(r->pidfd);
     if (r->stats)
