@@ -57,6 +57,7 @@ static void *run(void *opaque)
     pthread_mutex_lock(&a->lock);
     while (!a->stop) {
         uint64_t next_ns = arbiter_schedule(a, clock_ns());
+        next_ns = MIN(next_ns, arbiter_next_look_ns(a));
         free_removed(a);
         pthread_mutex_unlock(&a->lock);
         int n = wait_for_events(a, events, next_ns);
@@ -66,8 +67,9 @@ static void *run(void *opaque)
         for (int i = 0; i < n; i++) {
             struct arbiter_vgpu *v = events[i].data.ptr;
             if (v && !v->removed)
-                arbiter_look_at(v, now);
+                arbiter_doorbell_rung(v, now);
         }
+        arbiter_look_at_muted(a, now);
     }
     pthread_mutex_unlock(&a->lock);
     return NULL;
@@ -79,11 +81,11 @@ static void kick(struct arbiter *a)
     eventfd_write(a->kick_fd, 1);
 }
 
-/* Edge-triggered: nobody has to read what was written. */
-static int watch(struct arbiter *a, int fd, struct arbiter_vgpu *v)
+/* Edge-triggered, as doorbells are. */
+static int watch_kicks(struct arbiter *a)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = v};
-    return epoll_ctl(a->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+    return epoll_ctl(a->epoll_fd, EPOLL_CTL_ADD, a->kick_fd, &event) < 0 ? -errno : 0;
 }
 
 static int new_eventfd(int *ret)
@@ -129,7 +131,7 @@ int arbiter_create(const struct arbiter_config *config, struct arbiter **ret)
     a->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     int r = a->epoll_fd < 0 ? -errno : new_eventfd(&a->kick_fd);
     if (r == 0)
-        r = watch(a, a->kick_fd, NULL);
+        r = watch_kicks(a);
     if (r == 0)
         r = start_thread(a);
     if (r < 0) {
@@ -192,7 +194,7 @@ int arbiter_add(struct arbiter *a, const char *name, const struct sched_knobs *k
     if (r == 0)
         r = new_eventfd(&v->wake_fd);
     if (r == 0)
-        r = watch(a, v->doorbell_fd, v);
+        r = arbiter_doorbell_watch(v);
     if (r == 0) {
         pthread_mutex_lock(&a->lock);
         arbiter_account_all(a, clock_ns());
@@ -234,7 +236,7 @@ void arbiter_remove(struct arbiter_vgpu *v)
         link = &(*link)->next;
     *link = v->next;
     a->n_vgpus--;
-    epoll_ctl(a->epoll_fd, EPOLL_CTL_DEL, v->doorbell_fd, NULL);
+    arbiter_doorbell_unwatch(v);
     close_fd_p(&v->doorbell_fd);
     close_fd_p(&v->wake_fd);
     v->removed = true;
@@ -387,8 +389,9 @@ void arbiter_slot_gone(struct arbiter_vgpu *v, uint32_t slot)
         arbiter_worker_ends(v, slot);
         arbiter_look_at(v, now);
     }
+    /* It counts as a ring of the renderer's: it may say so as often as it likes. */
+    eventfd_write(v->doorbell_fd, 1);
     pthread_mutex_unlock(&a->lock);
-    kick(a);
 }
 
 void arbiter_detach(struct arbiter_vgpu *v)

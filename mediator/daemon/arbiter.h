@@ -95,10 +95,12 @@ struct arbiter_stats {
     enum lease_state lease;
     uint32_t in_flight; /* submissions now */
     uint64_t submits, completions, cuts;
-    uint64_t busy_ns;              /* GPU time as its renderers measured it */
-    uint64_t vulkan_ns;            /* … of Vulkan, as its layer measured it */
-    uint64_t faults;               /* lies in its ack page */
-    uint64_t resets;               /* killed for holding the GPU */
+    uint64_t busy_ns;   /* GPU time as its renderers measured it */
+    uint64_t vulkan_ns; /* … of Vulkan, as its layer measured it */
+    uint64_t faults;    /* lies in its ack page */
+    uint64_t resets;    /* killed for holding the GPU */
+    uint64_t rings;     /* of its doorbell that were heard */
+    uint64_t floods;    /* times that it rang so often that it was not heard for a while */
     struct arbiter_histogram wait; /* from asking for the GPU to its grant */
 };
 void arbiter_read_stats(struct arbiter_vgpu *v, struct arbiter_stats *ret);

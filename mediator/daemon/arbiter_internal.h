@@ -2,8 +2,9 @@
 /*
  * What the files of the arbiter share: arbiter.c (its thread, and what the main thread calls),
  * arbiter_slice.c (who has the GPU: decisions and their consequences), arbiter_handover.c (from one
- * vGPU to the next), arbiter_process.c (who of a vGPU has processors), arbiter_stats.c (what is
- * counted). Nobody else includes this. All of it is under the arbiter's lock.
+ * vGPU to the next), arbiter_doorbell.c (which rings are heard), arbiter_process.c (who of a vGPU
+ * has processors), arbiter_stats.c (what is counted). Nobody else includes this. All of it is under
+ * the arbiter's lock.
  */
 #ifndef ALIQUOT_DAEMON_ARBITER_INTERNAL_H
 #define ALIQUOT_DAEMON_ARBITER_INTERNAL_H
@@ -51,6 +52,15 @@ struct arbiter_vgpu {
     struct cpu_group cpu_group; /* of the renderer and its workers */
     bool killed; /* by us */
 
+    struct {                /* its doorbell */
+        uint64_t rings;     /* that were heard */
+        uint64_t floods;    /* times that it rang too often */
+        unsigned left;      /* rings that would be heard now, */
+        uint64_t filled_ns; /* … then */
+        bool muted;
+        uint64_t looked_ns; /* muted: for the last time */
+    } bell;
+
     enum arbiter_place place;
     bool asked;                 /* waits for a grant since asked_ns */
     uint64_t asked_ns;          /* CLOCK_MONOTONIC, as all times here */
@@ -91,6 +101,8 @@ struct arbiter {
     unsigned n_vgpus;
     uint32_t last_number;
     unsigned n_in, n_leaving; /* vGPUs in PLACE_IN and PLACE_LEAVING */
+    unsigned n_muted;         /* doorbells that are not heard now */
+    uint64_t look_ns;         /* n_muted > 0: when it is looked whether they have rung */
     bool was_contended;       /* the time before */
     bool contended;           /* somebody waited when last looked at */
 
@@ -117,6 +129,17 @@ void arbiter_account_all(struct arbiter *a, uint64_t now_ns);
 void arbiter_account(struct arbiter_vgpu *v, uint64_t now_ns);
 /* The renderer is gone, or the vGPU: takes the GPU from it. */
 void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns);
+
+/* ---- arbiter_doorbell.c --------------------------------------------------------------------- */
+
+/* Has v's rings come to arbiter_doorbell_rung(), until unwatch. Negative errno. */
+int arbiter_doorbell_watch(struct arbiter_vgpu *v);
+void arbiter_doorbell_unwatch(struct arbiter_vgpu *v);
+/* Looks at v, and is deaf to it from now on if it rings too often. */
+void arbiter_doorbell_rung(struct arbiter_vgpu *v, uint64_t now_ns);
+/* Looks at those, if it is time: arbiter_next_look_ns() says when, or SCHED_NEVER. */
+void arbiter_look_at_muted(struct arbiter *a, uint64_t now_ns);
+uint64_t arbiter_next_look_ns(const struct arbiter *a);
 
 /* ---- arbiter_handover.c --------------------------------------------------------------------- */
 

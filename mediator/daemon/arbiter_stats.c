@@ -60,6 +60,8 @@ void arbiter_read_stats(struct arbiter_vgpu *v, struct arbiter_stats *ret)
         .vulkan_ns = v->before.vulkan_ns + v->ack.busy_ns - v->acks[LEASE_SLOT_GL].busy_ns,
         .faults = v->faults,
         .resets = v->resets,
+        .rings = v->bell.rings,
+        .floods = v->bell.floods,
         .wait = v->wait,
     };
     sched_read_stats(&v->entity, now, &ret->sched);

@@ -142,6 +142,9 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(VGPU,
     FIELD(resets, INT, 0),
     COMMENT("Renderers killed for lies about their use of the GPU."),
     FIELD(faults, INT, 0),
+    COMMENT("Times that its renderers rang the arbiter's doorbell so often that it was not heard "
+            "for a while."),
+    FIELD(floods, INT, 0),
     COMMENT("From asking for the GPU to getting it."),
     FIELD_OF(waits, Histogram, 0),
     COMMENT("From the renderer's taking up a command stream to its completion on the GPU, as its "

@@ -80,6 +80,8 @@ static const struct family vgpu_families[] = {
      UNIT_ONE, S(resets)},
     {"aliquot_vgpu_faults_total", "Renderers killed for lies about their use of the GPU.",
      EXPOSITION_COUNTER, UNIT_ONE, S(faults)},
+    {"aliquot_vgpu_floods_total", "Times that its renderers rang too often to be heard.",
+     EXPOSITION_COUNTER, UNIT_ONE, S(floods)},
     {"aliquot_vgpu_wait_seconds", "From asking for the GPU to getting it.", EXPOSITION_HISTOGRAM,
      UNIT_HISTOGRAM, S(wait)},
     {"aliquot_vgpu_latency_seconds", "From taking up a command stream to its completion.",

@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -428,6 +429,89 @@ static void test_holds_the_gpu_for_ever(void **state)
     assert_true(try_to_enter(&b));
     end(&b, true);
     assert_int_equal(stats(&a).resets, 1);
+}
+
+/* ---- doorbells ------------------------------------------------------------------------------ */
+
+struct ringer {
+    pthread_t thread;
+    int doorbell;
+    bool stop;
+};
+
+static void *ring_on(void *opaque)
+{
+    struct ringer *r = opaque;
+
+    while (!__atomic_load_n(&r->stop, __ATOMIC_ACQUIRE))
+        eventfd_write(r->doorbell, 1);
+    return NULL;
+}
+
+static void start_ringing(struct ringer *r, const struct part *p)
+{
+    *r = (struct ringer){.doorbell = p->fds.doorbell};
+    assert_int_equal(pthread_create(&r->thread, NULL, ring_on, r), 0);
+}
+
+static void stop_ringing(struct ringer *r)
+{
+    __atomic_store_n(&r->stop, true, __ATOMIC_RELEASE);
+    pthread_join(r->thread, NULL);
+}
+
+/* One who rings in a loop is not heard more often than anybody may be, and others have the GPU. */
+static void test_rings_in_a_loop(void **state)
+{
+    struct ringer ringer;
+
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    uint64_t from_ns = now_ns();
+    start_ringing(&ringer, &a);
+    for (unsigned i = 0; i < 300 || stats(&a).floods == 0; i++) {
+        assert_true(now_ns() - from_ns < TIMEOUT_MS * UINT64_C(1000000));
+        enter(&b);
+        end(&b, true);
+    }
+    uint64_t rings = stats(&a).rings, passed_ns = now_ns() - from_ns;
+    stop_ringing(&ringer);
+    assert_true(rings <= 64 + passed_ns / 250000 + 1);
+    assert_int_equal(stats(&b).floods, 0);
+    /* It is heard all the same when it wants something. */
+    enter(&a);
+    assert_false(ask(&b));
+    wait_for_state(&a, LEASE_YIELDING);
+    end(&a, true);
+    wait_for_state(&b, LEASE_GRANTED);
+    assert_true(try_to_enter(&b));
+    end(&b, true);
+}
+
+/* And while it rings: whom others wait for, and who wants the GPU. */
+static void test_works_and_rings_in_a_loop(void **state)
+{
+    struct ringer ringer;
+
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    start_ringing(&ringer, &a);
+    for (unsigned i = 0; i < 20; i++) {
+        enter(&a);
+        assert_false(ask(&b));
+        wait_for_state(&a, LEASE_YIELDING);
+        end(&a, true);
+        wait_for_state(&b, LEASE_GRANTED);
+        assert_true(try_to_enter(&b));
+        end(&b, true);
+    }
+    stop_ringing(&ringer);
+    assert_true(stats(&a).floods > 0);
+    leave(&a); /* deaf to it or not */
+    enter(&b);
+    end(&b, true);
 }
 
 /* ---- early hand-over ------------------------------------------------------------------------ */
@@ -904,6 +988,8 @@ int main(void)
         TEST(test_pretends_progress_while_it_leaves),
         TEST(test_does_not_ring_when_it_has_left),
         TEST(test_holds_the_gpu_for_ever),
+        TEST(test_rings_in_a_loop),
+        TEST(test_works_and_rings_in_a_loop),
         TEST(test_early),
         TEST(test_early_and_done),
         TEST(test_not_early_before_the_last_job),
