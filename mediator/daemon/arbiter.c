@@ -127,14 +127,17 @@ int arbiter_create(const struct arbiter_config *config, struct arbiter **ret)
     pthread_mutex_init(&a->lock, &attributes);
     pthread_mutexattr_destroy(&attributes);
 
-    a->kick_fd = -1;
+    a->kick_fd = a->message_fd = -1;
     a->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     int r = a->epoll_fd < 0 ? -errno : new_eventfd(&a->kick_fd);
+    if (r == 0)
+        r = new_eventfd(&a->message_fd);
     if (r == 0)
         r = watch_kicks(a);
     if (r == 0)
         r = start_thread(a);
     if (r < 0) {
+        close_fd_p(&a->message_fd);
         close_fd_p(&a->kick_fd);
         close_fd_p(&a->epoll_fd);
         pthread_mutex_destroy(&a->lock);
@@ -155,6 +158,8 @@ void arbiter_destroy(struct arbiter *a)
     kick(a);
     pthread_join(a->thread, NULL);
     free_removed(a);
+    arbiter_write_messages(a);
+    close_fd_p(&a->message_fd);
     close_fd_p(&a->kick_fd);
     close_fd_p(&a->epoll_fd);
     pthread_mutex_destroy(&a->lock);

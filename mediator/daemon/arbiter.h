@@ -118,6 +118,11 @@ struct arbiter_totals {
 };
 void arbiter_read_totals(struct arbiter *a, struct arbiter_totals *ret);
 
+/* What it has to say is kept until the main thread writes it to the log. The descriptor, borrowed,
+ * is readable when there is something; what is left is written by arbiter_destroy(). */
+int arbiter_message_fd(const struct arbiter *a);
+void arbiter_write_messages(struct arbiter *a);
+
 /* ---- trace ---------------------------------------------------------------------------------- */
 
 enum arbiter_event_kind {

@@ -2,9 +2,9 @@
 /*
  * What the files of the arbiter share: arbiter.c (its thread, and what the main thread calls),
  * arbiter_slice.c (who has the GPU: decisions and their consequences), arbiter_handover.c (from one
- * vGPU to the next), arbiter_doorbell.c (which rings are heard), arbiter_process.c (who of a vGPU
- * has processors), arbiter_stats.c (what is counted). Nobody else includes this. All of it is under
- * the arbiter's lock.
+ * vGPU to the next), arbiter_doorbell.c (which rings are heard), arbiter_message.c (the log),
+ * arbiter_process.c (who of a vGPU has processors), arbiter_stats.c (what is counted). Nobody else
+ * includes this. All of it is under the arbiter's lock.
  */
 #ifndef ALIQUOT_DAEMON_ARBITER_INTERNAL_H
 #define ALIQUOT_DAEMON_ARBITER_INTERNAL_H
@@ -87,12 +87,17 @@ struct arbiter_vgpu {
     struct arbiter_histogram wait;
 };
 
+struct arbiter_message {
+    int level;
+    char text[192];
+};
+
 struct arbiter {
     struct arbiter_config config;
     char gpu[ARBITER_NAME_MAX];
     pthread_t thread;
     pthread_mutex_t lock;
-    int epoll_fd, kick_fd; /* owned */
+    int epoll_fd, kick_fd, message_fd; /* owned */
     bool stop;
 
     struct sched sched;
@@ -105,6 +110,10 @@ struct arbiter {
     uint64_t look_ns;         /* n_muted > 0: when it is looked whether they have rung */
     bool was_contended;       /* the time before */
     bool contended;           /* somebody waited when last looked at */
+
+    struct arbiter_message messages[16]; /* to be written */
+    size_t n_messages;
+    uint64_t lost_messages; /* for which there was no room */
 
     uint64_t start_ns;
     uint64_t busy_ns; /* GPU time of all vGPUs */
@@ -152,6 +161,12 @@ bool arbiter_has_place(const struct arbiter *a);
 bool arbiter_may_begin_early(const struct arbiter *a);
 /* Has those that began early begin in earnest if the others have left. */
 void arbiter_end_early(struct arbiter *a, uint64_t now_ns);
+
+/* ---- arbiter_message.c ---------------------------------------------------------------------- */
+
+/* Has the main thread log it; never waits. level: as log_line() takes it. */
+void arbiter_say(struct arbiter *a, int level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* ---- arbiter_process.c ---------------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 _Static_assert(GPU_LIST_MAX <= ARBITER_PLACE_MAX, "a vGPU may go to any GPU there is");
 
@@ -17,12 +18,13 @@ _Static_assert(GPU_LIST_MAX <= ARBITER_PLACE_MAX, "a vGPU may go to any GPU ther
 
 struct arbiter_set {
     const struct config *config; /* borrowed */
+    sd_event *event;             /* borrowed */
     struct arbiter_set_entry *first;
     struct cpu_group_parent cpu_groups; /* owned; of all software GPUs */
     bool cpu_groups_tried;
 };
 
-int arbiter_set_create(const struct config *config, struct arbiter_set **ret)
+int arbiter_set_create(const struct config *config, sd_event *event, struct arbiter_set **ret)
 {
     struct arbiter_set *set = calloc(1, sizeof(*set));
 
@@ -30,6 +32,7 @@ int arbiter_set_create(const struct config *config, struct arbiter_set **ret)
         return -ENOMEM;
     set->config = config;
     set->cpu_groups.dir_fd = -1;
+    set->event = event;
     *ret = set;
     return 0;
 }
@@ -40,6 +43,7 @@ void arbiter_set_destroy(struct arbiter_set *set)
         return;
     for (struct arbiter_set_entry *e = set->first, *next; e; e = next) {
         next = (struct arbiter_set_entry *)e->next;
+        sd_event_source_disable_unref(e->messages);
         arbiter_destroy(e->arbiter);
         free(e->gpu);
         free(e);
@@ -70,6 +74,21 @@ static struct cpu_group_parent *cpu_groups(struct arbiter_set *set)
     return set->cpu_groups.dir_fd >= 0 ? &set->cpu_groups : NULL;
 }
 
+static int on_messages(sd_event_source *source, int fd, uint32_t events, void *opaque)
+{
+    arbiter_write_messages(opaque);
+    return 0;
+}
+
+static int watch(sd_event *event, struct arbiter_set_entry *e)
+{
+    int r = sd_event_add_io(event, &e->messages, arbiter_message_fd(e->arbiter), EPOLLIN,
+                            on_messages, e->arbiter);
+
+    /* Why a renderer was killed comes before that it has ended. */
+    return r < 0 ? r : sd_event_source_set_priority(e->messages, SD_EVENT_PRIORITY_IMPORTANT);
+}
+
 static int new_entry(struct arbiter_set *set, const char *gpu, struct arbiter_set_entry **ret)
 {
     const struct config *c = set->config;
@@ -91,7 +110,11 @@ static int new_entry(struct arbiter_set *set, const char *gpu, struct arbiter_se
         return -ENOMEM;
     e->gpu = strdup(gpu);
     int r = e->gpu ? arbiter_create(&config, &e->arbiter) : -ENOMEM;
+    if (r == 0)
+        r = watch(set->event, e);
     if (r < 0) {
+        sd_event_source_disable_unref(e->messages);
+        arbiter_destroy(e->arbiter);
         free(e->gpu);
         free(e);
         return r;

@@ -10,16 +10,19 @@
 #include "mediator/daemon/config.h"
 #include "mediator/daemon/gpu_list.h"
 
+#include <systemd/sd-event.h>
+
 struct arbiter_set;
 
 struct arbiter_set_entry {
-    char *gpu;               /* id; owned */
-    struct arbiter *arbiter; /* owned */
+    char *gpu;                 /* id; owned */
+    struct arbiter *arbiter;   /* owned */
+    sd_event_source *messages; /* owned; has what the arbiter says written */
     const struct arbiter_set_entry *next;
 };
 
-/* config is borrowed for the set's life. -ENOMEM or 0. */
-int arbiter_set_create(const struct config *config, struct arbiter_set **ret);
+/* config and event are borrowed for the set's life. -ENOMEM or 0. */
+int arbiter_set_create(const struct config *config, sd_event *event, struct arbiter_set **ret);
 /* All vGPUs must have been removed. */
 void arbiter_set_destroy(struct arbiter_set *set);
 

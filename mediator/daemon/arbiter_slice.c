@@ -15,12 +15,12 @@
  */
 #include "mediator/daemon/arbiter_internal.h"
 
-#include "mediator/base/log.h"
 #include "mediator/base/util.h"
 
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <syslog.h>
 #include <unistd.h>
 
 /* The GPU is kept for a vGPU that has just become idle inside its slice, while others wait, for
@@ -103,8 +103,8 @@ static bool read_ack(struct arbiter_vgpu *v, uint64_t now_ns)
         return true;
     }
     v->faults++;
-    log_error("vGPU '%s': the page of its renderer %d lies (%s), killing it", v->name, v->pid,
-              lease_fault_text(fault));
+    arbiter_say(v->arbiter, LOG_ERR, "vGPU '%s': the page of its renderer %d lies (%s), killing it",
+                v->name, v->pid, lease_fault_text(fault));
     kill_renderer(v);
     return false;
 }
@@ -213,7 +213,8 @@ static void account(struct arbiter_vgpu *v, uint64_t now_ns)
         v->stuck_ns += held_ns;
     if (a->config.reset_after_ns > 0 && v->stuck_ns >= a->config.reset_after_ns && !v->killed) {
         v->resets++;
-        log_warning("vGPU '%s': nothing completed in %u ms on the GPU, killing its renderer %d",
+        arbiter_say(a, LOG_WARNING,
+                    "vGPU '%s': nothing completed in %u ms on the GPU, killing its renderer %d",
                     v->name, (unsigned)(v->stuck_ns / 1000000), v->pid);
         arbiter_note(a, now_ns, ARBITER_EVENT_RESET, v, v->stuck_ns);
         kill_renderer(v);

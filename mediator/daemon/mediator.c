@@ -395,7 +395,7 @@ int mediator_create(const struct mediator_config *config, struct mediator **ret,
                                .verbose = config->verbose,
                                .idle = on_vgpu_idle,
                                .opaque = m};
-    int r = arbiter_set_create(config->config, &m->arbiters);
+    int r = arbiter_set_create(config->config, config->event, &m->arbiters);
     if (r < 0)
         error_text(ret_error, r, "%s", strerror(-r));
     m->env.arbiters = m->arbiters;

@@ -7,6 +7,7 @@
 #include "protocol/lease_wait.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -354,6 +355,46 @@ static void test_a_page_that_lies(void **state)
     assert_true(try_to_enter(&b));
     end(&b, true);
     assert_int_equal(stats(&a).faults, 1);
+}
+
+/* Who reads the log may be stuck; those on the GPU are not. */
+static void test_nobody_reads_the_log(void **state)
+{
+    static char junk[1 << 16], text[1 << 16];
+    int pipe_fds[2], log_fd = dup(STDERR_FILENO);
+    ssize_t n = 0;
+
+    assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+    int size = fcntl(pipe_fds[1], F_SETPIPE_SZ, 4096);
+    assert_true(size > 0 && (size_t)size <= sizeof(junk));
+    assert_int_equal(write(pipe_fds[1], junk, (size_t)size), size);
+    assert_int_equal(dup2(pipe_fds[1], STDERR_FILENO), STDERR_FILENO);
+    close(pipe_fds[1]);
+
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    join(&b, "b");
+    start_child(&a);
+    enter(&a);
+    a.ack->slots[LEASE_SLOT_GL].completions = 1000;
+    assert_false(ask(&b));
+    assert_killed(&a);
+    detach(&a);
+    wait_for_state(&b, LEASE_GRANTED);
+    assert_true(try_to_enter(&b));
+    end(&b, true);
+
+    struct pollfd said = {.fd = arbiter_message_fd(arbiter), .events = POLLIN};
+    assert_int_equal(poll(&said, 1, TIMEOUT_MS), 1);
+    assert_int_equal(read(pipe_fds[0], junk, sizeof(junk)), size);
+    arbiter_write_messages(arbiter);
+    assert_int_equal(dup2(log_fd, STDERR_FILENO), STDERR_FILENO);
+    close(log_fd);
+    n = read(pipe_fds[0], text, sizeof(text) - 1);
+    assert_true(n > 0);
+    text[n] = '\0';
+    assert_non_null(strstr(text, "vGPU 'a': the page of its renderer"));
+    close(pipe_fds[0]);
 }
 
 /* Nobody to kill yet: it is done when there is. */
@@ -984,6 +1025,7 @@ int main(void)
         TEST(test_gone_while_yielding),
         TEST(test_gone_while_waiting),
         TEST(test_a_page_that_lies),
+        TEST(test_nobody_reads_the_log),
         TEST(test_a_page_that_lies_early),
         TEST(test_pretends_progress_while_it_leaves),
         TEST(test_does_not_ring_when_it_has_left),
