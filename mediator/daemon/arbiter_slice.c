@@ -408,6 +408,7 @@ static void take_parked(struct arbiter_vgpu *v, uint64_t now_ns)
     if (lease_settle(&v->lease)) {
         left(v, now_ns);
     } else { /* it came back in between */
+        back_to_work(v, now_ns);
         sched_put(&v->entity, now_ns);
         set_place(v, PLACE_LEAVING);
     }
