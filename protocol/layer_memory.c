@@ -2,56 +2,20 @@
 #include "protocol/layer_memory.h"
 
 #include "protocol/lease_atomic.h"
+#include "protocol/shared_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define PAGE_BYTES 4096
 
-static int map(int fd, int prot, struct layer_memory **ret)
-{
-    void *page = mmap(NULL, PAGE_BYTES, prot, MAP_SHARED, fd, 0);
-
-    if (page == MAP_FAILED)
-        return -errno;
-    *ret = page;
-    return 0;
-}
-
 int layer_memory_create(int *ret_fd, const struct layer_memory **ret)
 {
-    int fd = memfd_create("aliquot-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
-    struct layer_memory *m = NULL;
-    int r = 0;
-
-    if (fd < 0)
-        return -errno;
-    if (ftruncate(fd, PAGE_BYTES) < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-        r = -errno;
-    else
-        r = map(fd, PROT_READ, &m);
-    if (r < 0) {
-        close(fd);
-        return r;
-    }
-    *ret_fd = fd;
-    *ret = m;
-    return 0;
+    return shared_file_create("aliquot-memory", PAGE_BYTES, PROT_READ, 0, ret_fd, (void **)ret);
 }
 
 int layer_memory_map(int fd, struct layer_memory **ret)
 {
-    struct stat st;
-
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    if (st.st_size < PAGE_BYTES)
-        return -EINVAL;
-    return map(fd, PROT_READ | PROT_WRITE, ret);
+    return shared_file_map(fd, PAGE_BYTES, PROT_READ | PROT_WRITE, (void **)ret);
 }
 
 void layer_memory_unmap(const struct layer_memory *m)

@@ -8,6 +8,7 @@
 #include "mediator/daemon/renderer_msg.h"
 #include "protocol/layer_memory.h"
 #include "protocol/msg_socket.h"
+#include "protocol/shared_file.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -218,23 +219,6 @@ static int on_process_end(sd_event_source *source, int fd, uint32_t events, void
     return 0;
 }
 
-/* The page of counters: a memfd that the renderer can write but neither shrink (a read here would
- * be SIGBUS) nor grow. */
-static int make_stats(const struct broker_stats **ret_stats, int *ret_fd)
-{
-    _cleanup_close_ int fd =
-        memfd_create("aliquot-stats", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
-    if (fd < 0 || ftruncate(fd, BROKER_STATS_BYTES) < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-        return -errno;
-    void *page = mmap(NULL, BROKER_STATS_BYTES, PROT_READ, MAP_SHARED, fd, 0);
-    if (page == MAP_FAILED)
-        return -errno;
-    *ret_stats = page;
-    *ret_fd = take_fd(&fd);
-    return 0;
-}
-
 /* The latency class of a vGPU: who has shorter turns than others is in more of a hurry. The driver
  * is told when the renderer starts. */
 static const char *priority_of(const struct vgpu_config *v)
@@ -364,7 +348,8 @@ int renderer_spawn(const struct renderer_config *config, int connection, struct 
         result = fcntl(r->socket, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
     }
     if (result == 0)
-        result = make_stats(&r->stats, &stats_fd);
+        result = shared_file_create("aliquot-stats", BROKER_STATS_BYTES, PROT_READ, 0, &stats_fd,
+                                    (void **)&r->stats);
     if (result == 0)
         result = layer_memory_create(&memory_fd, &r->memory);
     if (result == 0)

@@ -2,17 +2,14 @@
 #include "mediator/layer/link.h"
 
 #include "mediator/base/util.h"
+#include "protocol/layer_memory.h"
 #include "protocol/lease_wait.h"
 #include "protocol/msg_socket.h"
 
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-
-#define PAGE_BYTES 4096
 
 /* The renderer answers at once, from a thread that does nothing else. Who waits that long has lost
  * his renderer in a way that left the socket open. */
@@ -26,25 +23,6 @@ static int parse_fd(const char *text)
     return end == text || *end != '\0' || fd < 0 || fd > INT_MAX ? -EINVAL : (int)fd;
 }
 
-static int map_memory(int fd, struct layer_memory **ret)
-{
-    struct stat st;
-
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    if (st.st_size < PAGE_BYTES)
-        return -EPROTO;
-    struct layer_memory *memory = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (memory == MAP_FAILED)
-        return -errno;
-    if (memory->magic != LAYER_MAGIC || memory->version != LAYER_VERSION) {
-        munmap(memory, PAGE_BYTES);
-        return -EPROTO;
-    }
-    *ret = memory;
-    return 0;
-}
-
 /* Takes what it keeps of fds, which are -1 then. */
 static int welcome(struct link *link, const struct layer_msg *msg, int *fds, size_t n_fds)
 {
@@ -56,7 +34,9 @@ static int welcome(struct link *link, const struct layer_msg *msg, int *fds, siz
     if (n_fds != (gated ? LAYER_FDS : 1) || msg->slot >= LEASE_SLOTS_MAX ||
         msg->slot == LEASE_SLOT_GL)
         return -EPROTO;
-    int r = map_memory(memory_fd, &link->memory);
+    int r = layer_memory_map(memory_fd, &link->memory);
+    if (r == 0 && !layer_memory_is_valid(link->memory))
+        r = -EPROTO;
     if (r == 0 && gated)
         r = lease_grant_page_map(fds[LAYER_FD_GRANT], &grant);
     if (r == 0 && gated)
@@ -66,7 +46,7 @@ static int welcome(struct link *link, const struct layer_msg *msg, int *fds, siz
     if (r < 0) {
         lease_page_unmap(grant);
         lease_page_unmap(ack);
-        lease_page_unmap(link->memory);
+        layer_memory_unmap(link->memory);
         link->memory = NULL;
         return r;
     }
@@ -136,7 +116,7 @@ void link_close(struct link *link)
         lease_page_unmap(link->lease.ack);
         close(link->doorbell_fd);
     }
-    lease_page_unmap(link->memory);
+    layer_memory_unmap(link->memory);
     close(link->channel_fd);
 }
 
