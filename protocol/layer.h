@@ -8,7 +8,7 @@
  *   SOCK_SEQPACKET pair that it shares with all other workers of the renderer. When the layer
  *   starts, it makes a pair of its own and sends LAYER_HELLO with one end of it.
  *   worker → renderer  LAYER_HELLO    on the shared socket; one descriptor: its own channel
- *   renderer → worker  LAYER_WELCOME  on that channel; four descriptors, in the order of
+ *   renderer → worker  LAYER_WELCOME  on that channel; five descriptors, in the order of
  *                                     enum layer_fd
  *   renderer → worker  LAYER_REFUSED  no slot is free: the worker's Vulkan has to fail
  * Nothing else is ever said. The end of the channel is the end of the worker, for certain: all
@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 #define LAYER_ENV "ALIQUOT_LAYER_FD"
-#define LAYER_VERSION 1
+#define LAYER_VERSION 2
 #define LAYER_MAGIC 0x4c594c41u /* "ALYL" */
 
 enum layer_msg_type {
@@ -38,6 +38,7 @@ enum layer_fd {
     LAYER_FD_ACK,      /* the lease's ack page */
     LAYER_FD_DOORBELL, /* eventfd */
     LAYER_FD_MEMORY,   /* memfd with a struct layer_memory */
+    LAYER_FD_WORK,     /* memfd with a struct work_rings */
     LAYER_FDS,
 };
 
@@ -46,8 +47,8 @@ struct layer_msg {
     uint16_t type;    /* enum layer_msg_type */
     uint32_t pid;     /* HELLO: for people alone */
     uint32_t slot;    /* WELCOME: the slot of the lease to attach to, and of struct layer_memory */
-    uint32_t gated;   /* WELCOME: 0 = there is no lease (no aliquotd), GRANT to DOORBELL are absent
-                         and only LAYER_FD_MEMORY comes along */
+    uint32_t gated;   /* WELCOME: 0 = there is no lease (no aliquotd), and only LAYER_FD_MEMORY
+                         comes along */
 };
 _Static_assert(sizeof(struct layer_msg) == 16, "wire size");
 

@@ -6,10 +6,22 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define TIMELINE_NAME_MAX 64
+
+/* What does not overlap: an id of asynchronous events. */
+struct timeline_lane {
+    uint32_t slot, number; /* among the slot's, from 1 on */
+    uint64_t end_ns;       /* of the last */
+};
+
 struct timeline_track {
     unsigned gpu;
     uint32_t vgpu;
-    bool named;
+    char name[TIMELINE_NAME_MAX]; /* "" = not known yet */
+    struct timeline_lane *lanes;  /* owned array */
+    size_t n_lanes;
+    uint64_t memory_ns; /* when its memory was last told; 0 = never */
+    uint64_t resource_bytes, vulkan_bytes;
     /* When what is open began; 0 = it is not open. A drain is inside a slice. */
     uint64_t wait_ns, slice_ns, drain_ns, preempted_ns;
 };
@@ -125,6 +137,29 @@ static void print_name(struct timeline *t, const char *what, unsigned gpu, uint3
     fputs("}}", t->out);
 }
 
+/* "desk fences" */
+static void print_title(struct timeline *t, const struct timeline_track *k, const char *what)
+{
+    char title[TIMELINE_NAME_MAX + 32];
+
+    if (k->name[0])
+        snprintf(title, sizeof(title), "%s %s", k->name, what);
+    else
+        snprintf(title, sizeof(title), "vGPU %" PRIu32 " %s", k->vgpu, what);
+    fputs("\"name\":", t->out);
+    print_string(t->out, title);
+}
+
+static void print_memory(struct timeline *t, const struct timeline_track *k, uint64_t time_ns)
+{
+    begin_object(t);
+    print_title(t, k, "memory");
+    fprintf(t->out, ",\"ph\":\"C\",\"pid\":%u,\"tid\":%" PRIu32 ",", k->gpu, k->vgpu);
+    print_us(t->out, "ts", time_ns);
+    fprintf(t->out, ",\"args\":{\"resources\":%" PRIu64 ",\"Vulkan\":%" PRIu64 "}}",
+            k->resource_bytes, k->vulkan_bytes);
+}
+
 /* ---- tracks --------------------------------------------------------------------------------- */
 
 /* NULL: there are too many. Few at a time are in use, the last ones of the array. */
@@ -144,9 +179,9 @@ static struct timeline_track *track(struct timeline *t, unsigned gpu, uint32_t v
     return &tracks[t->n_tracks++];
 }
 
-void timeline_init(struct timeline *t, FILE *out)
+void timeline_init(struct timeline *t, FILE *out, uint64_t begin_ns)
 {
-    *t = (struct timeline){.out = out};
+    *t = (struct timeline){.out = out, .begin_ns = begin_ns};
     fputs("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[", out);
 }
 
@@ -159,6 +194,9 @@ void timeline_finish(struct timeline *t, uint64_t time_ns)
             end_wait(t, k, time_ns);
         if (MAX(MAX(k->slice_ns, k->drain_ns), k->preempted_ns) <= time_ns)
             end_slice(t, k, time_ns, UINT64_MAX);
+        if (k->memory_ns != 0)
+            print_memory(t, k, time_ns);
+        free(k->lanes);
     }
     fputs("\n]}\n", t->out);
     free(t->tracks);
@@ -176,9 +214,9 @@ void timeline_name_vgpu(struct timeline *t, unsigned gpu, uint32_t vgpu, const c
 {
     struct timeline_track *k = track(t, gpu, vgpu);
 
-    if (!k || k->named)
+    if (!k || k->name[0])
         return;
-    k->named = true;
+    snprintf(k->name, sizeof(k->name), "%s", *name ? name : "?");
     print_name(t, "thread_name", gpu, vgpu, "", name);
 }
 
@@ -231,4 +269,101 @@ void timeline_gap(struct timeline *t, unsigned gpu, uint64_t time_ns, uint64_t l
     }
     mark(t, "events lost", "p", gpu, 0, time_ns);
     fprintf(t->out, ",\"args\":{\"lost\":%" PRIu64 "}}", lost);
+}
+
+/* ---- work ----------------------------------------------------------------------------------- */
+
+/* One of the slot's that is free from that time on; NULL: there are too many. */
+static struct timeline_lane *free_lane(struct timeline_track *k, uint32_t slot, uint64_t begin_ns)
+{
+    uint32_t number = 1;
+
+    for (size_t i = 0; i < k->n_lanes; i++) {
+        struct timeline_lane *lane = &k->lanes[i];
+        if (lane->slot != slot)
+            continue;
+        if (lane->end_ns <= begin_ns)
+            return lane;
+        number++;
+    }
+    if (k->n_lanes == TIMELINE_LANES_MAX)
+        return NULL;
+    struct timeline_lane *lanes = reallocarray(k->lanes, k->n_lanes + 1, sizeof(*lanes));
+    if (!lanes)
+        return NULL;
+    k->lanes = lanes;
+    lanes[k->n_lanes] = (struct timeline_lane){.slot = slot, .number = number};
+    return &lanes[k->n_lanes++];
+}
+
+/* One end of it: 'b' or 'e'. */
+static void print_end(struct timeline *t, const struct timeline_track *k,
+                      const struct timeline_lane *lane, char phase, uint64_t time_ns)
+{
+    char what[32] = "fences";
+
+    if (lane->slot > 0)
+        snprintf(what, sizeof(what), "Vulkan %" PRIu32, lane->slot);
+    begin_object(t);
+    print_title(t, k, what);
+    fprintf(t->out,
+            ",\"cat\":\"%s\",\"ph\":\"%c\",\"id\":\"0x%x%08" PRIx32 "%02" PRIx32 "%04" PRIx32
+            "\",\"pid\":%u,\"tid\":%" PRIu32 ",",
+            lane->slot > 0 ? "vulkan" : "fence", phase, k->gpu, k->vgpu, lane->slot & 0xff,
+            lane->number, k->gpu, k->vgpu);
+    print_us(t->out, "ts", time_ns);
+}
+
+void timeline_work(struct timeline *t, unsigned gpu, uint32_t vgpu, const struct timeline_work *w)
+{
+    struct timeline_track *k = track(t, gpu, vgpu);
+
+    if (!k || w->begin_ns < t->begin_ns || w->end_ns < w->begin_ns)
+        return;
+    struct timeline_lane *lane = free_lane(k, w->slot, w->begin_ns);
+    if (!lane) {
+        timeline_work_gap(t, gpu, vgpu, w->end_ns, 1);
+        return;
+    }
+    lane->end_ns = w->end_ns;
+    print_end(t, k, lane, 'b', w->begin_ns);
+    fprintf(t->out, ",\"args\":{\"%s\":%" PRIu64, w->slot > 0 ? "submissions" : "streams",
+            w->count);
+    if (w->slot > 0)
+        fprintf(t->out, ",\"queue\":%" PRIu32, w->queue);
+    fputs("}}", t->out);
+    print_end(t, k, lane, 'e', w->end_ns);
+    fputc('}', t->out);
+}
+
+void timeline_work_gap(struct timeline *t, unsigned gpu, uint32_t vgpu, uint64_t time_ns,
+                       uint64_t lost)
+{
+    mark(t, "work lost", vgpu > 0 ? "t" : "p", gpu, vgpu, time_ns);
+    fprintf(t->out, ",\"args\":{\"lost\":%" PRIu64 "}}", lost);
+}
+
+void timeline_memory(struct timeline *t, unsigned gpu, uint32_t vgpu, uint64_t time_ns,
+                     uint64_t resource_bytes, uint64_t vulkan_bytes)
+{
+    struct timeline_track *k = track(t, gpu, vgpu);
+
+    if (!k)
+        return;
+    bool news =
+        k->memory_ns == 0 || k->resource_bytes != resource_bytes || k->vulkan_bytes != vulkan_bytes;
+    k->memory_ns = time_ns;
+    k->resource_bytes = resource_bytes;
+    k->vulkan_bytes = vulkan_bytes;
+    if (news)
+        print_memory(t, k, time_ns);
+}
+
+void timeline_memory_of_gone(struct timeline *t, unsigned gpu, uint64_t time_ns)
+{
+    for (size_t i = 0; i < t->n_tracks; i++) {
+        const struct timeline_track *k = &t->tracks[i];
+        if (k->gpu == gpu && k->memory_ns != 0 && k->memory_ns != time_ns)
+            timeline_memory(t, gpu, k->vgpu, time_ns, 0, 0);
+    }
 }

@@ -14,8 +14,9 @@
 #include <time.h>
 
 const char trace_help[] =
-    "Records for some seconds when each vGPU waits for the GPU, has it, and drains. The\n"
-    "file is JSON in the trace event format: open it at ui.perfetto.dev or chrome://tracing.\n"
+    "Records for some seconds when each vGPU waits for the GPU, has it, and drains; its fences\n"
+    "and its submissions of Vulkan; and its GPU memory. The file is JSON in the trace event\n"
+    "format: open it at ui.perfetto.dev or chrome://tracing.\n"
     "^C ends it early.\n"
     "\n"
     "  -o, --output FILE   where to; \"-\" is the standard output\n"
@@ -47,7 +48,7 @@ struct trace_options {
 /* A GPU whose events are read. */
 struct source {
     char *gpu; /* owned */
-    int64_t cursor;
+    int64_t cursor, work_cursor;
 };
 
 struct trace {
@@ -125,28 +126,76 @@ static void take_events(struct trace *t, unsigned gpu, sd_json_variant *answer)
     }
 }
 
-static int read_source(struct trace *t, unsigned gpu)
+static void take_work(struct trace *t, unsigned gpu, sd_json_variant *answer)
 {
-    struct source *s = &t->sources[gpu - 1];
+    size_t n, n_memory;
+    sd_json_variant *work = client_array(answer, "work", &n);
+    sd_json_variant *memory = client_array(answer, "memory", &n_memory);
+    uint64_t now = (uint64_t)client_integer(answer, "timeNsec");
+    uint64_t lost = (uint64_t)client_integer(answer, "lost");
+
+    if (lost > 0)
+        timeline_work_gap(&t->timeline, gpu, 0, now, lost);
+    for (size_t i = 0; i < n; i++) {
+        sd_json_variant *e = sd_json_variant_by_index(work, i);
+        const char *kind = client_string(e, "kind");
+        uint32_t vgpu = (uint32_t)client_integer(e, "vgpu");
+        const struct timeline_work w = {
+            .begin_ns = (uint64_t)client_integer(e, "beginNsec"),
+            .end_ns = (uint64_t)client_integer(e, "endNsec"),
+            .slot = (uint32_t)client_integer(e, "slot"),
+            .queue = (uint32_t)client_integer(e, "queue"),
+            .count = (uint64_t)client_integer(e, "count"),
+        };
+        if (kind && !strcmp(kind, "lost")) {
+            timeline_work_gap(&t->timeline, gpu, vgpu, w.end_ns, w.count);
+            lost += w.count;
+        } else {
+            timeline_work(&t->timeline, gpu, vgpu, &w);
+            t->n_events++;
+        }
+    }
+    t->n_lost += lost;
+    for (size_t i = 0; i < n_memory; i++) {
+        sd_json_variant *v = sd_json_variant_by_index(memory, i);
+        timeline_memory(&t->timeline, gpu, (uint32_t)client_integer(v, "number"), now,
+                        (uint64_t)client_integer(v, "resourceBytes"),
+                        (uint64_t)client_integer(v, "vulkanBytes"));
+    }
+    timeline_memory_of_gone(&t->timeline, gpu, now);
+}
+
+/* All that there is from *cursor on; -1 = nothing but what is to come. */
+static int read_on(struct trace *t, unsigned gpu, const char *method, int64_t *cursor,
+                   void (*take_answer)(struct trace *t, unsigned gpu, sd_json_variant *answer))
+{
     bool more = true;
 
     while (more) {
         sd_json_variant *parameters = NULL, *answer = NULL;
-        int r = sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_STRING("gpu", s->gpu),
-                               SD_JSON_BUILD_PAIR_CONDITION(s->cursor >= 0, "cursor",
-                                                            SD_JSON_BUILD_INTEGER(s->cursor)));
+        int r = sd_json_buildo(
+            &parameters, SD_JSON_BUILD_PAIR_STRING("gpu", t->sources[gpu - 1].gpu),
+            SD_JSON_BUILD_PAIR_CONDITION(*cursor >= 0, "cursor", SD_JSON_BUILD_INTEGER(*cursor)));
         if (r >= 0)
-            r = client_call_on(t->link, t->path, "ReadEvents", parameters, &answer);
+            r = client_call_on(t->link, t->path, method, parameters, &answer);
         sd_json_variant_unref(parameters);
         if (r < 0)
             return r;
         sd_json_variant *flag = sd_json_variant_by_key(answer, "more");
         more = flag && sd_json_variant_is_boolean(flag) && sd_json_variant_boolean(flag);
-        s->cursor = client_integer(answer, "cursor");
-        take_events(t, gpu, answer);
+        *cursor = client_integer(answer, "cursor");
+        take_answer(t, gpu, answer);
         sd_json_variant_unref(answer);
     }
     return 0;
+}
+
+static int read_source(struct trace *t, unsigned gpu)
+{
+    struct source *s = &t->sources[gpu - 1];
+    int r = read_on(t, gpu, "ReadEvents", &s->cursor, take_events);
+
+    return r < 0 ? r : read_on(t, gpu, "ReadWork", &s->work_cursor, take_work);
 }
 
 /* A GPU that came into use after the start has all of its events in the trace. */
@@ -160,7 +209,8 @@ static int add_source(struct trace *t, const char *gpu, const char *preempt)
     char *copy = strdup(gpu);
     if (!copy)
         return -ENOMEM;
-    sources[t->n_sources++] = (struct source){.gpu = copy, .cursor = t->started ? 0 : -1};
+    int64_t cursor = t->started ? 0 : -1;
+    sources[t->n_sources++] = (struct source){copy, cursor, cursor};
     timeline_name_gpu(&t->timeline, (unsigned)t->n_sources, gpu,
                       preempt && !strcmp(preempt, "cpu"));
     return 0;
@@ -265,15 +315,19 @@ static int trace(struct trace *t)
         return r;
     t->tty = isatty(STDERR_FILENO);
     t->start_ns = t->told_ns = now_ns();
-    timeline_init(&t->timeline, t->file);
+    timeline_init(&t->timeline, t->file, t->start_ns);
     r = record(t);
     timeline_finish(&t->timeline, now_ns());
     int closed = close_file(t);
     if (t->tty && t->told_ns != t->start_ns)
         fputs("\r\033[K", stderr);
+    char lost[96] = "";
+    if (t->n_lost > 0)
+        snprintf(lost, sizeof(lost), "; %" PRIu64 " more came faster than they could be read",
+                 t->n_lost);
     fprintf(stderr, "aliquot: %" PRIu64 " events in %.1f s%s%s\n", t->n_events,
             (double)(now_ns() - t->start_ns) / 1e9, r < 0 ? ", up to the end of the daemon" : "",
-            t->n_lost ? "; some came faster than they could be read" : "");
+            lost);
     return r < 0 ? r : closed;
 }
 

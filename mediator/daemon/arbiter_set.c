@@ -45,6 +45,7 @@ void arbiter_set_destroy(struct arbiter_set *set)
         next = (struct arbiter_set_entry *)e->next;
         sd_event_source_disable_unref(e->messages);
         arbiter_destroy(e->arbiter);
+        work_log_destroy(e->work);
         free(e->gpu);
         free(e);
     }
@@ -109,12 +110,14 @@ static int new_entry(struct arbiter_set *set, const char *gpu, struct arbiter_se
     if (!e)
         return -ENOMEM;
     e->gpu = strdup(gpu);
-    int r = e->gpu ? arbiter_create(&config, &e->arbiter) : -ENOMEM;
+    e->work = work_log_create();
+    int r = e->gpu && e->work ? arbiter_create(&config, &e->arbiter) : -ENOMEM;
     if (r == 0)
         r = watch(set->event, e);
     if (r < 0) {
         sd_event_source_disable_unref(e->messages);
         arbiter_destroy(e->arbiter);
+        work_log_destroy(e->work);
         free(e->gpu);
         free(e);
         return r;
@@ -223,4 +226,13 @@ int arbiter_set_add(struct arbiter_set *set, const char *gpu, const char *name,
 const struct arbiter_set_entry *arbiter_set_first(const struct arbiter_set *set)
 {
     return set->first;
+}
+
+const struct arbiter_set_entry *arbiter_set_find(const struct arbiter_set *set, const char *gpu)
+{
+    const struct arbiter_set_entry *e = set->first;
+
+    while (e && strcmp(e->gpu, gpu) != 0)
+        e = e->next;
+    return e;
 }

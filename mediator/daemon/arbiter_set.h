@@ -9,6 +9,7 @@
 #include "mediator/daemon/arbiter.h"
 #include "mediator/daemon/config.h"
 #include "mediator/daemon/gpu_list.h"
+#include "mediator/daemon/work_log.h"
 
 #include <systemd/sd-event.h>
 
@@ -18,6 +19,7 @@ struct arbiter_set_entry {
     char *gpu;                 /* id; owned */
     struct arbiter *arbiter;   /* owned */
     sd_event_source *messages; /* owned; has what the arbiter says written */
+    struct work_log *work;     /* owned */
     const struct arbiter_set_entry *next;
 };
 
@@ -41,5 +43,7 @@ int arbiter_set_explain(struct arbiter *a, int r, const struct sched_knobs *knob
 
 /* In the order of their making; NULL at the end. */
 const struct arbiter_set_entry *arbiter_set_first(const struct arbiter_set *set);
+/* NULL: no vGPU has come to that GPU yet. */
+const struct arbiter_set_entry *arbiter_set_find(const struct arbiter_set *set, const char *gpu);
 
 #endif

@@ -234,7 +234,8 @@ int control_create(struct mediator *m, int fd, struct control **ret)
             c->server, "io.aliquot.Mediator.ListVGPUs", control_on_list,
             "io.aliquot.Mediator.ListGPUs", control_on_list_gpus, "io.aliquot.Mediator.SetVGPU",
             control_on_set, "io.aliquot.Mediator.ReadEvents", control_on_events,
-            "io.aliquot.Mediator.GetInfo", on_info, "io.aliquot.Mediator.CreateVGPU", on_create);
+            "io.aliquot.Mediator.ReadWork", control_on_work, "io.aliquot.Mediator.GetInfo", on_info,
+            "io.aliquot.Mediator.CreateVGPU", on_create);
     if (r >= 0)
         r = sd_varlink_server_bind_connect(c->server, on_connect);
     if (r >= 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The control interface: the trace. The arbiter keeps the last events whether or not anybody reads
- * them; a reply holds a bounded part of them, and the caller says where he has come to. So a reader
- * costs what he asks for, and one who does not read nothing.
+ * them, and renderers note what the GPU did; a reply holds a bounded part of them, and the caller
+ * says where he has come to. So a reader costs what he asks for, and one who does not read nothing.
  */
 #include "mediator/daemon/control_internal.h"
 
@@ -11,6 +11,7 @@
 #include "mediator/daemon/mediator.h"
 
 #include <string.h>
+#include <time.h>
 
 /* Of one reply: some hundred kilobytes of JSON, and milliseconds of the daemon's time. */
 #define EVENTS_MAX 1024
@@ -96,9 +97,7 @@ int control_on_events(sd_varlink *link, sd_json_variant *parameters,
     if (r != 0)
         return r;
 
-    const struct arbiter_set_entry *gpu = arbiter_set_first(m->arbiters);
-    while (gpu && strcmp(gpu->gpu, p.gpu) != 0)
-        gpu = gpu->next;
+    const struct arbiter_set_entry *gpu = arbiter_set_find(m->arbiters, p.gpu);
     if (!gpu)
         return sd_varlink_error(link, "io.aliquot.Mediator.NoSuchGPU", NULL);
     uint64_t lost;
@@ -116,5 +115,102 @@ int control_on_events(sd_varlink *link, sd_json_variant *parameters,
                                SD_JSON_BUILD_PAIR_VARIANT("vgpus", names));
     sd_json_variant_unref(array);
     sd_json_variant_unref(names);
+    return r;
+}
+
+/* ---- work ----------------------------------------------------------------------------------- */
+
+static int work_to_json(const struct work_record *records, size_t n, sd_json_variant **ret)
+{
+    sd_json_variant *array[EVENTS_MAX];
+    size_t done = 0;
+    int r = 0;
+
+    for (; done < n && r >= 0; done++) {
+        const struct work_record *w = &records[done];
+        const char *kind = w->slot == LEASE_SLOT_GL ? "fence" : "vulkan";
+        bool lost = w->lost > 0;
+        array[done] = NULL;
+        r = sd_json_buildo(
+            &array[done], SD_JSON_BUILD_PAIR_INTEGER("vgpu", w->vgpu),
+            SD_JSON_BUILD_PAIR_STRING("kind", lost ? "lost" : kind),
+            SD_JSON_BUILD_PAIR_INTEGER("beginNsec",
+                                       control_int(lost ? w->work.end_ns : w->work.begin_ns)),
+            SD_JSON_BUILD_PAIR_INTEGER("endNsec", control_int(w->work.end_ns)),
+            SD_JSON_BUILD_PAIR_INTEGER("count", control_int(lost ? w->lost : w->work.submits)),
+            SD_JSON_BUILD_PAIR_INTEGER("slot", w->slot),
+            SD_JSON_BUILD_PAIR_INTEGER("queue", w->work.queue));
+    }
+    if (r >= 0)
+        r = sd_json_variant_new_array(ret, array, done);
+    for (size_t i = 0; i < done; i++)
+        sd_json_variant_unref(array[i]);
+    return r;
+}
+
+static int memory_to_json(const struct mediator *m, const char *gpu, sd_json_variant **ret)
+{
+    sd_json_variant *memory = NULL;
+    int r = sd_json_variant_new_array(&memory, NULL, 0);
+
+    for (const struct vgpu *v = m->vgpus; v && r >= 0; v = v->next) {
+        struct renderer_counters n = {0};
+        if (strcmp(v->config.gpu, gpu) != 0)
+            continue;
+        if (v->renderer)
+            renderer_counters_read(v->renderer, &n);
+        r = sd_json_variant_append_arraybo(
+            &memory, SD_JSON_BUILD_PAIR_INTEGER("number", arbiter_vgpu_number(v->lease)),
+            SD_JSON_BUILD_PAIR_INTEGER("resourceBytes", control_int(n.resource_bytes)),
+            SD_JSON_BUILD_PAIR_INTEGER("vulkanBytes", control_int(n.vulkan_bytes)));
+    }
+    if (r >= 0)
+        *ret = TAKE_PTR(memory);
+    sd_json_variant_unref(memory);
+    return r;
+}
+
+static void take_work(const struct mediator *m, const char *gpu)
+{
+    for (struct vgpu *v = m->vgpus; v; v = v->next) {
+        if (!strcmp(v->config.gpu, gpu))
+            vgpu_take_work(v);
+    }
+}
+
+int control_on_work(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                    void *opaque)
+{
+    const struct client *client = opaque;
+    const struct mediator *m = client->control->mediator;
+    struct events_parameters p = {.cursor = UINT64_MAX};
+    struct work_record records[EVENTS_MAX];
+    struct timespec now;
+    int r = control_dispatch(link, parameters, events_fields, &p);
+    if (r != 0)
+        return r;
+
+    const struct arbiter_set_entry *gpu = arbiter_set_find(m->arbiters, p.gpu);
+    if (!gpu)
+        return sd_varlink_error(link, "io.aliquot.Mediator.NoSuchGPU", NULL);
+    take_work(m, p.gpu);
+    uint64_t lost;
+    size_t n = work_log_read(gpu->work, &p.cursor, records, EVENTS_MAX, &lost);
+
+    sd_json_variant *array = NULL, *memory = NULL;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    r = work_to_json(records, n, &array);
+    if (r >= 0)
+        r = memory_to_json(m, p.gpu, &memory);
+    if (r >= 0)
+        r = sd_varlink_replybo(
+            link, SD_JSON_BUILD_PAIR_VARIANT("work", array),
+            SD_JSON_BUILD_PAIR_INTEGER("cursor", control_int(p.cursor)),
+            SD_JSON_BUILD_PAIR_INTEGER("lost", control_int(lost)),
+            SD_JSON_BUILD_PAIR_BOOLEAN("more", n == EVENTS_MAX),
+            SD_JSON_BUILD_PAIR_VARIANT("memory", memory),
+            SD_JSON_BUILD_PAIR_INTEGER("timeNsec", (int64_t)now.tv_sec * 1000000000 + now.tv_nsec));
+    sd_json_variant_unref(array);
+    sd_json_variant_unref(memory);
     return r;
 }

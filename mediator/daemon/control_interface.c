@@ -241,6 +241,50 @@ static SD_VARLINK_DEFINE_METHOD(ReadEvents,
     COMMENT("Names of the vGPUs that are on the GPU now."),
     SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(vgpus, VGPUNumber, SD_VARLINK_ARRAY));
 
+static SD_VARLINK_DEFINE_ENUM_TYPE(WorkKind,
+    COMMENT("Command streams, from when the renderer took the first of them up to the fence that "
+            "told of their completion."),
+    VALUE(fence),
+    COMMENT("Submissions to a queue of Vulkan, from when they could go to the GPU to their "
+            "completion."),
+    VALUE(vulkan),
+    COMMENT("Some that were not kept, or could not be true."),
+    VALUE(lost));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(Work,
+    COMMENT("The number of the vGPU; it is not used again."),
+    FIELD(vgpu, INT, 0),
+    FIELD_OF(kind, WorkKind, 0),
+    COMMENT("CLOCK_MONOTONIC; with lost both are when that was seen."),
+    FIELD(beginNsec, INT, 0),
+    FIELD(endNsec, INT, 0),
+    COMMENT("How many command streams or submissions it was for, or how many are lost."),
+    FIELD(count, INT, 0),
+    COMMENT("Which of the vGPU's processes: 0 is the renderer, others have a Vulkan context each."),
+    FIELD(slot, INT, 0),
+    COMMENT("Of that process's Vulkan device."),
+    FIELD(queue, INT, 0));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(VGPUMemory,
+    FIELD(number, INT, 0),
+    COMMENT("As resourceBytes and vulkanBytes in ListVGPUs."),
+    FIELD(resourceBytes, INT, 0),
+    FIELD(vulkanBytes, INT, 0));
+
+static SD_VARLINK_DEFINE_METHOD(ReadWork,
+    COMMENT("As in ReadEvents, and so what follows; cursors of one are none of the other."),
+    INPUT(gpu, STRING, 0),
+    INPUT(cursor, INT, NULLABLE),
+    COMMENT("A bounded number. Those of one slot are mostly in the order of their ends."),
+    SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(work, Work, SD_VARLINK_ARRAY),
+    OUTPUT(cursor, INT, 0),
+    OUTPUT(lost, INT, 0),
+    OUTPUT(more, SD_VARLINK_BOOL, 0),
+    COMMENT("What the vGPUs on the GPU have of its memory."),
+    SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(memory, VGPUMemory, SD_VARLINK_ARRAY),
+    COMMENT("When that was: CLOCK_MONOTONIC."),
+    OUTPUT(timeNsec, INT, 0));
+
 static SD_VARLINK_DEFINE_METHOD(GetInfo,
     COMMENT("Version of the daemon."),
     OUTPUT(version, STRING, 0),
@@ -317,6 +361,15 @@ SD_VARLINK_DEFINE_INTERFACE(io_aliquot_Mediator, "io.aliquot.Mediator",
     &vl_method_SetVGPU,
     SD_VARLINK_SYMBOL_COMMENT("Reads the trace of a GPU, of which the last events are kept."),
     &vl_method_ReadEvents,
+    SD_VARLINK_SYMBOL_COMMENT("What a piece of the GPU's work was for."),
+    &vl_type_WorkKind,
+    SD_VARLINK_SYMBOL_COMMENT("Something that the GPU did, in the renderer's words."),
+    &vl_type_Work,
+    SD_VARLINK_SYMBOL_COMMENT("GPU memory of a vGPU."),
+    &vl_type_VGPUMemory,
+    SD_VARLINK_SYMBOL_COMMENT("Reads what the vGPUs of a GPU had it do, of which the last is kept "
+                              "from when somebody first asks."),
+    &vl_method_ReadWork,
     SD_VARLINK_SYMBOL_COMMENT("The daemon itself."),
     &vl_method_GetInfo,
     SD_VARLINK_SYMBOL_COMMENT("Makes a vGPU for the caller. There is one reply, as soon as its socket "

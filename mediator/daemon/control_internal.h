@@ -73,5 +73,7 @@ int control_on_set(sd_varlink *link, sd_json_variant *parameters, sd_varlink_met
                    void *opaque);
 int control_on_events(sd_varlink *link, sd_json_variant *parameters,
                       sd_varlink_method_flags_t flags, void *opaque);
+int control_on_work(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+                    void *opaque);
 
 #endif

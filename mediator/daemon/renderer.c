@@ -39,7 +39,8 @@
 #define CHILD_BROKER_FD "3"
 #define CHILD_STATS_FD "4"
 #define CHILD_MEMORY_FD "5"
-#define CHILD_LEASE_FD "6" /* the first of four */
+#define CHILD_WORK_FD "6"
+#define CHILD_LEASE_FD "7" /* the first of four */
 
 /* Taken before others get their turn. */
 #define MESSAGES_MAX 16
@@ -60,6 +61,7 @@ struct renderer {
     struct arbiter_vgpu *lease;        /* borrowed; NULL = none */
     const struct broker_stats *stats;  /* mapped read-only, owned */
     const struct layer_memory *memory; /* likewise */
+    struct work_source work;           /* likewise */
     int socket;                        /* our end, non-blocking, owned; -1 = not listened to */
     int pidfd;                         /* owned */
     pid_t pid;
@@ -237,7 +239,7 @@ static uint32_t lease_slots(const struct vgpu_config *v)
 }
 
 static int exec_renderer(struct renderer *r, const struct renderer_config *config, int socket,
-                         int stats_fd, int memory_fd)
+                         int stats_fd, int memory_fd, int work_fd)
 {
     const struct vgpu_config *v = config->vgpu;
     char scanouts[16], size[32], memory[32], hostmem[32];
@@ -251,7 +253,7 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
     if (result < 0)
         return result;
 
-    const char *argv[34];
+    const char *argv[36];
     size_t n = 0;
     argv[n++] = config->program;
     argv[n++] = "--name";
@@ -286,6 +288,8 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
     argv[n++] = CHILD_STATS_FD;
     argv[n++] = "--memory-fd";
     argv[n++] = CHILD_MEMORY_FD;
+    argv[n++] = "--work-fd";
+    argv[n++] = CHILD_WORK_FD;
     if (r->lease) {
         argv[n++] = "--lease-fd";
         argv[n++] = CHILD_LEASE_FD;
@@ -295,6 +299,7 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
     const int fds[] = {socket,
                        stats_fd,
                        memory_fd,
+                       work_fd,
                        r->lease ? lease.grant : -1,
                        r->lease ? lease.ack : -1,
                        r->lease ? lease.doorbell : -1,
@@ -303,7 +308,7 @@ static int exec_renderer(struct renderer *r, const struct renderer_config *confi
         .argv = (char *const *)argv,
         .stdout_fd = -1,
         .fds = fds,
-        .n_fds = r->lease ? ARRAY_SIZE(fds) : 3,
+        .n_fds = r->lease ? ARRAY_SIZE(fds) : 4,
     };
     result = child_spawn(&args, &r->pidfd, &r->pid);
     if (result == 0 && r->lease)
@@ -341,7 +346,7 @@ int renderer_spawn(const struct renderer_config *config, int connection, struct 
                            .socket = -1,
                            .pidfd = -1};
 
-    int pair[2] = {-1, -1}, stats_fd = -1, memory_fd = -1;
+    int pair[2] = {-1, -1}, stats_fd = -1, memory_fd = -1, work_fd = -1;
     int result = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
     if (result == 0) {
         r->socket = pair[0];
@@ -353,9 +358,11 @@ int renderer_spawn(const struct renderer_config *config, int connection, struct 
     if (result == 0)
         result = layer_memory_create(&memory_fd, &r->memory);
     if (result == 0)
+        result = work_source_init(&r->work, &work_fd);
+    if (result == 0)
         result = serve(r, connection); /* waits in the socket until the renderer reads */
     if (result == 0)
-        result = exec_renderer(r, config, pair[1], stats_fd, memory_fd);
+        result = exec_renderer(r, config, pair[1], stats_fd, memory_fd, work_fd);
     if (result == 0)
         result = watch(r, config->event);
     if (pair[1] >= 0)
@@ -364,6 +371,8 @@ int renderer_spawn(const struct renderer_config *config, int connection, struct 
         close(stats_fd);
     if (memory_fd >= 0)
         close(memory_fd);
+    if (work_fd >= 0)
+        close(work_fd);
     if (result < 0) {
         renderer_destroy(r);
         return result;
@@ -395,6 +404,7 @@ void renderer_destroy(struct renderer *r)
     if (r->stats)
         munmap((void *)r->stats, BROKER_STATS_BYTES);
     layer_memory_unmap(r->memory);
+    work_source_finish(&r->work);
     free(r);
 }
 
@@ -443,4 +453,9 @@ void renderer_latency_add(const struct renderer *r, struct arbiter_histogram *su
     }
     sum->sum_ns += atomic_load_explicit(&s->latency_sum_ns, memory_order_relaxed);
     sum->max_ns = MAX(sum->max_ns, max_ns);
+}
+
+void renderer_take_work(struct renderer *r, struct work_log *log, uint32_t vgpu)
+{
+    work_log_take(log, &r->work, vgpu);
 }

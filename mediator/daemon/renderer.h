@@ -16,6 +16,7 @@
 #define ALIQUOT_DAEMON_RENDERER_H
 
 #include "mediator/daemon/config.h"
+#include "mediator/daemon/work_log.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -71,5 +72,7 @@ void renderer_counters_read(const struct renderer *r, struct renderer_counters *
 /* Likewise: adds what it counted of its command streams, from their being taken up to completion.
  */
 void renderer_latency_add(const struct renderer *r, struct arbiter_histogram *sum);
+/* Likewise: takes what has been noted of the GPU's work since the last time, as that vGPU's. */
+void renderer_take_work(struct renderer *r, struct work_log *log, uint32_t vgpu);
 
 #endif

@@ -102,6 +102,7 @@ static void on_exited(void *opaque, const char *how, bool clean)
     uint64_t ran_ms = (now_ns(CLOCK_MONOTONIC) - v->started_ns) / 1000000;
     pid_t pid = renderer_pid(v->renderer);
     renderer_latency_add(v->renderer, &v->latency);
+    vgpu_take_work(v);
     renderer_destroy(TAKE_PTR(v->renderer));
     drop_connection(v);
     log_line(clean ? LOG_INFO : LOG_WARNING,
@@ -201,11 +202,9 @@ void vgpu_stop(struct vgpu *v)
 
 int vgpu_set_knobs(struct vgpu *v, const struct sched_knobs *knobs, char **ret_error)
 {
-    const struct arbiter_set_entry *gpu = arbiter_set_first(v->env->arbiters);
+    const struct arbiter_set_entry *gpu = arbiter_set_find(v->env->arbiters, v->config.gpu);
     int r = arbiter_set_knobs(v->lease, knobs);
 
-    while (gpu && strcmp(gpu->gpu, v->config.gpu) != 0)
-        gpu = gpu->next;
     if (r < 0) /* it is on a GPU of the set, or could not have been made */
         return gpu ? arbiter_set_explain(gpu->arbiter, r, knobs, v->config.name, ret_error) : r;
     v->config.knobs = *knobs;
@@ -217,6 +216,14 @@ void vgpu_read_latency(const struct vgpu *v, struct arbiter_histogram *ret)
     *ret = v->latency;
     if (v->renderer)
         renderer_latency_add(v->renderer, ret);
+}
+
+void vgpu_take_work(struct vgpu *v)
+{
+    const struct arbiter_set_entry *gpu = arbiter_set_find(v->env->arbiters, v->config.gpu);
+
+    if (gpu && v->renderer)
+        renderer_take_work(v->renderer, gpu->work, arbiter_vgpu_number(v->lease));
 }
 
 enum vgpu_state vgpu_state(const struct vgpu *v)

@@ -96,6 +96,9 @@ int vgpu_set_knobs(struct vgpu *v, const struct sched_knobs *knobs, char **ret_e
 /* From its command streams' being taken up to their completion, as its renderers tell. */
 void vgpu_read_latency(const struct vgpu *v, struct arbiter_histogram *ret);
 
+/* What its renderer has noted of the GPU's work goes to the log of its GPU. */
+void vgpu_take_work(struct vgpu *v);
+
 enum vgpu_state vgpu_state(const struct vgpu *v);
 const char *vgpu_kind_name(enum vgpu_kind kind);
 const char *vgpu_state_name(enum vgpu_state state);

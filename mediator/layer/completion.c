@@ -61,7 +61,12 @@ static void account(struct gate_queue *q, const struct gate_piece *piece, uint64
     if (h->submits == 0)
         h->from_ns = MAX(h->to_ns, submitted_ns);
     h->to_ns = completed_ns;
-    h->submits += LOAD(&piece->submits);
+    const struct work work = {.begin_ns = submitted_ns,
+                              .end_ns = completed_ns,
+                              .submits = LOAD(&piece->submits),
+                              .queue = q->index};
+    h->submits += work.submits;
+    work_ring_put(link->ring, &work);
     lease_release(&link->lease, link->doorbell_fd, piece->predicted_us, submitted_ns, completed_ns,
                   idle);
     if (LEASE_LOAD_COUNT(LOAD(&link->lease.slot->load)) != 0)

@@ -42,23 +42,28 @@ static int welcome(struct link *link, const struct layer_msg *msg, int *fds, siz
     if (r == 0 && gated)
         r = lease_ack_page_map(fds[LAYER_FD_ACK], &ack);
     if (r == 0 && gated)
+        r = work_rings_map(fds[LAYER_FD_WORK], &link->work);
+    if (r == 0 && gated)
         r = lease_attach(&link->lease, grant, ack, msg->slot);
     if (r < 0) {
         lease_page_unmap(grant);
         lease_page_unmap(ack);
         layer_memory_unmap(link->memory);
+        work_rings_unmap(link->work);
         link->memory = NULL;
+        link->work = NULL;
         return r;
     }
     link->gated = gated;
     link->slot = &link->memory->slots[msg->slot];
+    link->ring = gated ? &link->work->slots[msg->slot] : NULL;
     link->doorbell_fd = gated ? take_fd(&fds[LAYER_FD_DOORBELL]) : -1;
     return 0;
 }
 
 static int receive(int channel, struct link *link)
 {
-    int fds[LAYER_FDS] = {-1, -1, -1, -1};
+    int fds[LAYER_FDS] = {-1, -1, -1, -1, -1};
     size_t n_fds = 0;
     struct layer_msg msg;
     struct pollfd waiter = {.fd = channel, .events = POLLIN};
@@ -114,6 +119,7 @@ void link_close(struct link *link)
         lease_detach(&link->lease);
         lease_page_unmap(link->lease.grant);
         lease_page_unmap(link->lease.ack);
+        work_rings_unmap(link->work);
         close(link->doorbell_fd);
     }
     layer_memory_unmap(link->memory);

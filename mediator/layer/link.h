@@ -8,6 +8,7 @@
 #define ALIQUOT_LAYER_LINK_H
 
 #include "protocol/layer.h"
+#include "protocol/work_ring.h"
 
 #include <stdbool.h>
 
@@ -18,6 +19,8 @@ struct link {
     int doorbell_fd;
     struct layer_memory *memory;
     struct layer_slot *slot; /* in memory */
+    struct work_rings *work; /* NULL unless gated */
+    struct work_ring *ring;  /* the slot's, in work; likewise */
 };
 
 /*

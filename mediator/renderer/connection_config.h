@@ -19,6 +19,7 @@ struct connection_config {
     bool dmabuf;                      /* scan-outs by dma-buf where that works */
     uint64_t hostmem_bytes;           /* of the host-visible region, 0 = none */
     struct broker_stats *stats;       /* borrowed */
+    struct work_ring *ring;           /* of the trace; borrowed; NULL = there is none */
     struct gate *gate;                /* the lease; borrowed; NULL = none is needed */
     struct layer_memory *memory;      /* the vGPU's, Vulkan's included; borrowed; NULL = none */
     /* The connection has ended, broken where the client's fault or ours ended it and not the

@@ -114,6 +114,7 @@ int gpu_device_create(const struct gpu_device_config *config, struct gpu_device 
     dev->limits = config->limits;
     dev->limits.max_dimension = MIN(config->limits.max_dimension, (uint32_t)GPU_MAX_DIMENSION);
     dev->stats = config->stats;
+    dev->ring = config->ring;
     dev->dmabuf = config->dmabuf;
     dev->n_scanouts = MIN(config->scanouts, (uint32_t)VIRTIO_GPU_MAX_SCANOUTS);
     dev->width = config->width;

@@ -93,6 +93,7 @@ struct gpu_device_config {
     uint32_t width, height; /* of scan-out 0 where no display says */
     uint64_t hostmem_bytes; /* of the host-visible region; 0 = there is none */
     struct broker_stats *stats; /* borrowed, never NULL */
+    struct work_ring *ring;     /* of the trace; borrowed; NULL = there is none */
     struct gate *gate;          /* the lease; borrowed; NULL = work needs none */
     /* What this device takes of the vGPU's memory is counted there too; borrowed; NULL = it is all
      * that the vGPU has. */

@@ -168,7 +168,7 @@ static void fence_reached(struct gpu_device *dev, struct gpu_cmd *cmd)
 {
     gpu_stat_add(&dev->stats->fences, 1);
     if (cmd->taken_ns != 0 && cmd->succeeded)
-        latency_count(dev->stats, cmd->taken_ns);
+        latency_count(dev->stats, dev->ring, cmd->taken_ns);
     gpu_complete(dev, cmd);
 }
 

@@ -132,6 +132,7 @@ struct gpu_device {
     struct backend *backend; /* borrowed */
     struct gpu_limits limits;
     struct broker_stats *stats; /* borrowed */
+    struct work_ring *ring;     /* borrowed; NULL = there is no trace */
 
     struct gpu_cmd_row rows[GPU_CMD_GROUPS][GPU_CMD_GROUP_ROWS];
     struct gpu_capset capsets[GPU_CAPSETS_MAX];

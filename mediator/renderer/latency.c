@@ -30,9 +30,19 @@ static void count(struct broker_stats *stats, uint64_t ns)
         atomic_store_explicit(&stats->latency_max_ns, ns, memory_order_relaxed);
 }
 
-void latency_count(struct broker_stats *stats, uint64_t taken_ns)
+static void trace(struct work_ring *ring, uint64_t taken_ns, uint64_t now_ns, size_t streams)
 {
-    count(stats, latency_clock_ns() - taken_ns);
+    const struct work work = {.begin_ns = taken_ns, .end_ns = now_ns, .submits = (uint32_t)streams};
+
+    work_ring_put(ring, &work);
+}
+
+void latency_count(struct broker_stats *stats, struct work_ring *ring, uint64_t taken_ns)
+{
+    uint64_t now_ns = latency_clock_ns();
+
+    count(stats, now_ns - taken_ns);
+    trace(ring, taken_ns, now_ns, 1);
 }
 
 void latency_queue_add(struct latency_queue *q, uint64_t taken_ns)
@@ -41,11 +51,16 @@ void latency_queue_add(struct latency_queue *q, uint64_t taken_ns)
         q->taken_ns[(q->first + q->count++) % LATENCY_QUEUE_MAX] = taken_ns;
 }
 
-void latency_queue_count(struct latency_queue *q, size_t n, struct broker_stats *stats)
+void latency_queue_count(struct latency_queue *q, size_t n, struct broker_stats *stats,
+                         struct work_ring *ring)
 {
-    uint64_t now_ns = n > 0 && q->count > 0 ? latency_clock_ns() : 0;
+    n = MIN(n, q->count);
+    if (n == 0)
+        return;
+    uint64_t now_ns = latency_clock_ns();
 
-    for (; n > 0 && q->count > 0; n--, q->count--) {
+    trace(ring, q->taken_ns[q->first], now_ns, n);
+    for (; n > 0; n--, q->count--) {
         count(stats, now_ns - q->taken_ns[q->first]);
         q->first = (q->first + 1) % LATENCY_QUEUE_MAX;
     }

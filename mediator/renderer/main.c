@@ -25,6 +25,7 @@
 #include "mediator/renderer/self_limit.h"
 #include "mediator/renderer/sigbus.h"
 #include "protocol/layer_memory.h"
+#include "protocol/work_ring.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -53,7 +54,9 @@ struct renderer {
     struct gate *gate; /* NULL = the GPU is not shared by leases */
     int memory_fd;
     struct layer_memory *memory; /* GL's and Vulkan's */
-    struct layer_link *layers;   /* NULL = without Vulkan */
+    int work_fd;
+    struct work_rings *work;   /* for the trace */
+    struct layer_link *layers; /* NULL = without Vulkan */
 };
 
 static void stop(struct renderer *r, int exit_code)
@@ -101,6 +104,7 @@ static int serve(struct renderer *r, int fd)
         .width = r->options.width,
         .height = r->options.height,
         .stats = r->stats,
+        .ring = &r->work->slots[LEASE_SLOT_GL],
         .gate = r->gate,
         .memory = r->memory,
         .ended = on_ended,
@@ -166,7 +170,7 @@ static int set_up_fds(struct renderer *r)
     const struct renderer_options *o = &r->options;
     if (check_fd("fd", o->fd) < 0 || check_fd("broker-fd", o->broker_fd) < 0 ||
         check_fd("stats-fd", o->stats_fd) < 0 || check_fd("memory-fd", o->memory_fd) < 0 ||
-        check_fd("ready-fd", o->ready_fd) < 0)
+        check_fd("work-fd", o->work_fd) < 0 || check_fd("ready-fd", o->ready_fd) < 0)
         return -EBADF;
     for (int i = 0; o->lease_fd >= 0 && i < LEASE_FDS; i++)
         if (check_fd("lease-fd", o->lease_fd + i) < 0)
@@ -220,9 +224,26 @@ static int set_up_quota(struct renderer *r)
     return result;
 }
 
+/* Where it is noted what the GPU did; without aliquotd nobody reads it. */
+static int set_up_work(struct renderer *r)
+{
+    const struct work_rings *own = NULL;
+    int result = 0;
+
+    r->work_fd = r->options.work_fd;
+    if (r->work_fd < 0)
+        result = work_rings_create(&r->work_fd, &own);
+    work_rings_unmap(own);
+    if (result == 0)
+        result = work_rings_map(r->work_fd, &r->work);
+    if (result < 0)
+        log_error("--work-fd: the rings can't be mapped: %s", strerror(-result));
+    return result;
+}
+
 static int set_up_memory(struct renderer *r)
 {
-    if (set_up_quota(r) < 0)
+    if (set_up_quota(r) < 0 || set_up_work(r) < 0)
         return -ENOMEM;
     self_limit(guest_limits(r).max_total_bytes);
     self_keep_freed();
@@ -271,6 +292,7 @@ static int set_up_layers(struct renderer *r)
         .doorbell = fd < 0 ? -1 : fd + 2,
         .memory_fd = r->memory_fd,
         .memory = r->memory,
+        .work_fd = r->work_fd,
         .broker_fd = r->options.broker_fd,
     };
 
@@ -402,6 +424,7 @@ static void finish(struct renderer *r)
     gpu_fence_queue_destroy(r->fences);
     layer_link_destroy(r->layers);
     layer_memory_unmap(r->memory);
+    work_rings_unmap(r->work);
     gate_destroy(r->gate);
     idle_watch_destroy(r->idle);
     sd_event_unref(r->event);

@@ -30,6 +30,7 @@ enum option_id {
     OPT_BROKER_FD,
     OPT_STATS_FD,
     OPT_MEMORY_FD,
+    OPT_WORK_FD,
     OPT_LEASE_FD,
     OPT_FD,
     OPT_LISTEN,
@@ -55,6 +56,7 @@ static const struct option options[] = {
     {"broker-fd", required_argument, NULL, OPT_BROKER_FD},
     {"stats-fd", required_argument, NULL, OPT_STATS_FD},
     {"memory-fd", required_argument, NULL, OPT_MEMORY_FD},
+    {"work-fd", required_argument, NULL, OPT_WORK_FD},
     {"lease-fd", required_argument, NULL, OPT_LEASE_FD},
     {"fd", required_argument, NULL, OPT_FD},
     {"listen", required_argument, NULL, OPT_LISTEN},
@@ -73,8 +75,9 @@ void options_print_help(void)
         "\n"
         "  --listen PATH        serve one connection after another on a socket at PATH\n"
         "  --fd N               serve the connected socket N, exit when it ends\n"
-        "  --broker-fd N        serve what aliquotd hands over (with --stats-fd N, --memory-fd N\n"
-        "                       and perhaps --lease-fd N, the first of four descriptors)\n"
+        "  --broker-fd N        serve what aliquotd hands over (with --stats-fd N, --memory-fd N,\n"
+        "                       --work-fd N and perhaps --lease-fd N, the first of four\n"
+        "                       descriptors)\n"
         "  --probe              print the GPUs found as JSON, and exit\n"
         "\n"
         "  --name NAME          name of the vGPU in log lines\n"
@@ -278,6 +281,8 @@ static bool parse_one(struct renderer_options *o, int option, const char *arg)
         return parse_fd("stats-fd", arg, &o->stats_fd);
     case OPT_MEMORY_FD:
         return parse_fd("memory-fd", arg, &o->memory_fd);
+    case OPT_WORK_FD:
+        return parse_fd("work-fd", arg, &o->work_fd);
     case OPT_LEASE_FD:
         return parse_fd("lease-fd", arg, &o->lease_fd);
     case OPT_FD:
@@ -307,6 +312,7 @@ bool options_parse(struct renderer_options *o, int argc, char **argv)
         .broker_fd = -1,
         .stats_fd = -1,
         .memory_fd = -1,
+        .work_fd = -1,
         .lease_fd = -1,
         .ready_fd = -1,
         .priority = BACKEND_PRIORITY_MEDIUM,

@@ -31,7 +31,7 @@ struct renderer_options {
     const char *backend; /* "virgl" */
     const char *gpu;     /* "auto" */
     const char *listen_path;
-    int fd, broker_fd, stats_fd, memory_fd, ready_fd; /* -1 = not given */
+    int fd, broker_fd, stats_fd, memory_fd, work_fd, ready_fd; /* -1 = not given */
     int lease_fd;              /* the first of four: grant, ack, doorbell, wake; -1 = not given */
     uint32_t scanouts;         /* 1 */
     uint32_t width, height;    /* 1280 × 800 */

@@ -117,6 +117,7 @@ static int create_device(struct vhost_backend *be)
         .height = be->config.height,
         .hostmem_bytes = be->config.hostmem_bytes,
         .stats = be->config.stats,
+        .ring = be->config.ring,
         .gate = be->config.gate,
         .memory = be->config.memory,
     };

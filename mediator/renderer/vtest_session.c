@@ -408,6 +408,7 @@ static int create_device(struct vtest_session *s)
         .backend = s->config.backend,
         .limits = s->config.limits,
         .stats = s->config.stats,
+        .ring = s->config.ring,
         .gate = s->config.gate,
         .memory = s->config.memory,
     };

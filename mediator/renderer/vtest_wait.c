@@ -33,13 +33,13 @@ void vtest_fence_done(void *opaque, struct gpu_cmd *cmd)
     }
     s->fence_pending = false;
     if (!s->ended)
-        latency_queue_count(&s->streams, s->fenced_streams, s->config.stats);
+        latency_queue_count(&s->streams, s->fenced_streams, s->config.stats, s->config.ring);
 }
 
 void vtest_count_streams(struct vtest_session *s)
 {
     if (!s->device->dirty && !s->device->pending)
-        latency_queue_count(&s->streams, s->streams.count, s->config.stats);
+        latency_queue_count(&s->streams, s->streams.count, s->config.stats, s->config.ring);
 }
 
 /* The short way, which blocks for no longer than timeout_us: true if all is done. */

@@ -213,8 +213,8 @@ def test_connection_is_handed_on_unread(tmp_path):
     with Daemon(tmp_path / 'run', '--vgpu', 'desk') as daemon:
         with daemon.connect('desk') as connection:
             assert echo(connection, b'first bytes')
-            # stdio, the broker's socket, the counters, the memory, the lease; SERVE still waits in the socket
-            assert 'fds [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]' in daemon.vgpus()['desk']['gl']
+            # stdio, the broker's socket, counters, memory, trace, lease; SERVE still waits in the socket
+            assert 'fds [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]' in daemon.vgpus()['desk']['gl']
 
 
 def test_second_connection_is_closed(tmp_path):

@@ -5,9 +5,11 @@ import json
 import re
 import signal
 import subprocess
+import time
 
 import pytest
-from daemon import CLI, TIMEOUT, Daemon
+from daemon import BUILD, CLI, TIMEOUT, Daemon, environment
+from runner import wait_until
 
 
 def test_list(busy):
@@ -50,6 +52,90 @@ def read_trace(path):
             assert not stack or end <= stack[-1] + 0.0005, span
             stack.append(end)
     return threads
+
+
+def read_work(path, begin_us, end_us):
+    """What is asynchronous, by name: (begin, end, arguments). Checks that each has a beginning and an
+    end, within the trace, and that nothing of one id overlaps."""
+    open_ones, last, work = {}, {}, {}
+    for event in json.loads(path.read_text())['traceEvents']:
+        if event['ph'] not in ('b', 'e'):
+            continue
+        key = event['pid'], event['cat'], event['id'], event['name']
+        assert begin_us <= event['ts'] <= end_us, event
+        if event['ph'] == 'b':
+            assert key not in open_ones and event['ts'] >= last.get(key, 0), event
+            open_ones[key] = event
+        else:
+            begin = open_ones.pop(key)
+            last[key] = event['ts']
+            assert begin['ts'] <= event['ts'] and begin['tid'] == event['tid']
+            work.setdefault(event['name'], []).append((begin['ts'], event['ts'], begin['args']))
+    assert not open_ones
+    return work
+
+
+def read_memory(path):
+    """The counters, by name: [(time, {what: bytes}), …]."""
+    memory = {}
+    for event in json.loads(path.read_text())['traceEvents']:
+        if event['ph'] == 'C':
+            memory.setdefault(event['name'], []).append((event['ts'], event['args']))
+    return memory
+
+
+def monotonic_us():
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) / 1000
+
+
+def test_fences(busy, tmp_path):
+    path = tmp_path / 'trace.json'
+    before, begin_us = busy.vgpus(), monotonic_us()
+    result = busy.cli('trace', '--seconds', '1', '-o', str(path))
+    assert result.returncode == 0, result.stderr
+    assert 'faster than' not in result.stderr
+    after = busy.vgpus()
+    work = read_work(path, begin_us, monotonic_us())
+    assert set(work) == {'first fences', 'second fences'}
+    for name in 'first', 'second':
+        streams = sum(args['streams'] for _, _, args in work[f'{name} fences'])
+        # The histogram is of the same ones.
+        assert 0 < streams <= (after[name]['latencies']['count']
+                               - before[name]['latencies']['count'])
+    memory = read_memory(path)
+    assert set(memory) == {'first memory', 'second memory'}
+    for samples in memory.values():
+        times = [ts for ts, _ in samples]
+        assert times == sorted(times) and len(times) >= 2
+        assert all(args['resources'] > 0 and args['Vulkan'] == 0 for _, args in samples)
+
+
+def test_vulkan(busy, tmp_path):
+    """A program's submissions, and the memory that it has for its time."""
+    path = tmp_path / 'trace.json'
+    begin_us = monotonic_us()
+    with subprocess.Popen([CLI, 'trace', '--seconds', '600', '-o', path, '--socket-dir', busy.dir],
+                          stderr=subprocess.PIPE, text=True) as trace:
+        assert 'of 600 s' in trace.stderr.readline()
+        maths = subprocess.run(
+            [CLI, 'run', '--name', 'maths', '--socket-dir', busy.dir, '--', BUILD /
+             'samples/vk-compute', '--size', '128', '--seconds', '1', '--json', tmp_path / 'report'],
+            env=environment(ASAN_OPTIONS='detect_leaks=0:verify_asan_link_order=0'),
+            capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        assert maths.returncode == 0, maths.stderr
+        assert wait_until(lambda: 'maths' not in busy.vgpus())
+        trace.send_signal(signal.SIGINT)
+        assert trace.wait(TIMEOUT) == 0
+    work = read_work(path, begin_us, monotonic_us())
+    assert set(work) >= {'first fences', 'second fences', 'maths Vulkan 1'}
+    runs = json.loads((tmp_path / 'report').read_text())['runs']
+    assert sum(args['submissions'] for _, _, args in work['maths Vulkan 1']) >= runs > 0
+    assert {args['queue'] for _, _, args in work['maths Vulkan 1']} == {0}
+    # In the vGPU's slices, as far as the GPU is given away in slices.
+    assert any(span['name'] == 'slice' for span in read_trace(path)['maths'])
+    vulkan = [args['Vulkan'] for _, args in read_memory(path)['maths memory']]
+    assert max(vulkan) >= 3 * 128 * 128 * 4  # three matrices
+    assert vulkan[-1] == 0
 
 
 def test_trace(busy, tmp_path):

@@ -44,6 +44,7 @@ void host_create(struct host *h)
     assert_int_equal(ftruncate(h->memory_fd, PAGE_BYTES), 0);
     h->memory = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, h->memory_fd, 0);
     assert_ptr_not_equal(h->memory, MAP_FAILED);
+    assert_int_equal(work_rings_create(&h->work_fd, &h->work), 0);
     h->memory->magic = LAYER_MAGIC;
     h->memory->version = LAYER_VERSION;
     h->memory->quota_bytes = UINT64_MAX;
@@ -60,6 +61,8 @@ void host_destroy(struct host *h)
     close(h->ack_fd);
     close(h->doorbell_fd);
     close(h->memory_fd);
+    work_rings_unmap(h->work);
+    close(h->work_fd);
 }
 
 /* ---- the client ----------------------------------------------------------------------------- */
@@ -103,7 +106,8 @@ static void answer_hello(struct host *h, enum host_answer answer)
     const int fds[LAYER_FDS] = {[LAYER_FD_GRANT] = h->grant_fd,
                                 [LAYER_FD_ACK] = h->ack_fd,
                                 [LAYER_FD_DOORBELL] = h->doorbell_fd,
-                                [LAYER_FD_MEMORY] = h->memory_fd};
+                                [LAYER_FD_MEMORY] = h->memory_fd,
+                                [LAYER_FD_WORK] = h->work_fd};
     struct layer_msg msg;
     struct iovec iov = {.iov_base = &msg, .iov_len = sizeof(msg)};
     struct pollfd waiter = {.fd = h->shared_fd, .events = POLLIN};

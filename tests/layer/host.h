@@ -8,6 +8,7 @@
 
 #include "protocol/layer.h"
 #include "protocol/lease_wait.h"
+#include "protocol/work_ring.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -20,8 +21,9 @@ struct host {
     struct lease_terms terms;
     struct lease_grant_page *grant;
     const struct lease_ack_page *ack;
-    int grant_fd, ack_fd, doorbell_fd, memory_fd;
+    int grant_fd, ack_fd, doorbell_fd, memory_fd, work_fd;
     struct layer_memory *memory;
+    const struct work_rings *work;
     struct lease_ack seen; /* of HOST_SLOT */
 
     bool validated; /* the Khronos validation layer is below ours; set before the start */

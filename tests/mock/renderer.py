@@ -103,7 +103,7 @@ def main():
     for name in ('name', 'backend', 'gpu', 'size', 'scanout-by', 'max-memory', 'priority',
                  'hostmem', 'vulkan'):
         parser.add_argument('--' + name)
-    for name in ('scanouts', 'broker-fd', 'stats-fd', 'memory-fd', 'lease-fd'):
+    for name in ('scanouts', 'broker-fd', 'stats-fd', 'memory-fd', 'work-fd', 'lease-fd'):
         parser.add_argument('--' + name, type=int)
     args = parser.parse_args()
     if args.probe:

@@ -272,6 +272,9 @@ void fake_create(struct fake *f)
     f->link.doorbell_fd = -1;
     f->link.memory = &f->memory;
     f->link.slot = &f->memory.slots[FAKE_SLOT];
+    f->ring = f->link.ring = aligned_alloc(_Alignof(struct work_ring), sizeof(*f->ring));
+    assert_non_null(f->ring);
+    memset(f->ring, 0, sizeof(*f->ring));
     gpu.may_finish = gpu.started = gpu.finished = 0;
     gpu.submit_result = VK_SUCCESS;
     gpu.lost = false;
@@ -304,6 +307,7 @@ void fake_destroy(struct fake *f)
     lease_page_unmap(f->ack);
     close(f->grant_fd);
     close(f->ack_fd);
+    free(f->ring);
 }
 
 static void wake(struct fake *f, uint32_t wakes)

@@ -24,6 +24,7 @@ struct fake {
 
     struct link link;
     struct layer_memory memory;
+    struct work_ring *ring;
     struct layer_instance instance;
     struct layer_device *device; /* owned by the layer's code */
     VkQueue queues[FAKE_QUEUES];

@@ -289,6 +289,7 @@ void fixture_make_device(struct fixture *f, const struct gpu_limits *limits, uin
         .height = 800,
         .hostmem_bytes = FIXTURE_HOSTMEM_BYTES,
         .stats = &f->stats,
+        .ring = f->ring,
         .gate = f->gate,
     };
 

@@ -83,9 +83,10 @@ struct fixture {
     unsigned n_finish;
     uint8_t submitted[64];
     size_t submitted_bytes;
-    struct gate *gate; /* borrowed, NULL = none; taken up by fixture_make_device() */
-    bool by_copy;      /* taken up by fixture_make_device() */
-    bool has_venus;    /* a capset more; taken up by fixture_make_device() */
+    struct gate *gate;      /* borrowed, NULL = none; taken up by fixture_make_device() */
+    struct work_ring *ring; /* likewise */
+    bool by_copy;           /* taken up by fixture_make_device() */
+    bool has_venus;         /* a capset more; taken up by fixture_make_device() */
     bool has_dmabuf;
 
     struct fixture_shmem_call shmem_calls[FIXTURE_LOG];

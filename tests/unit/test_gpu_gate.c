@@ -414,9 +414,15 @@ static uint64_t latencies(const struct fixture *f)
 /* From taking it up, before the wait for the grant, to the fence. */
 static void test_time_to_completion(void **state)
 {
+    static struct work_ring ring;
     struct fixture *f = *state;
+    struct work work;
+    uint64_t cursor = 0, lost = 0;
 
     f->hold_fences = true;
+    f->ring = &ring;
+    fixture_make_device(f, &gpu_limits_default, 1);
+    fixture_create_ctx(f, 1);
     assert_int_equal(submit(f, 7), NOT_COMPLETE);
     uint64_t before_ns = latency_clock_ns();
     while (latency_clock_ns() - before_ns < 2000000) /* no grant meanwhile */
@@ -431,6 +437,11 @@ static void test_time_to_completion(void **state)
         assert_int_equal(atomic_load(&f->stats.latency[i]), 0);
     assert_true(atomic_load(&f->stats.latency_sum_ns) >= 2000000);
     assert_int_equal(atomic_load(&f->stats.latency_sum_ns), atomic_load(&f->stats.latency_max_ns));
+    /* The trace has the same. */
+    assert_int_equal(work_ring_take(&ring, &cursor, &work, 1, &lost), 1);
+    assert_true(work.begin_ns <= before_ns && work.end_ns <= latency_clock_ns());
+    assert_int_equal(work.end_ns - work.begin_ns, atomic_load(&f->stats.latency_sum_ns));
+    assert_int_equal(work.submits, 1);
 
     /* Nobody hears of the end of what has no fence; other commands are none of its business. */
     assert_int_equal(submit(f, 0), OK);
@@ -438,6 +449,7 @@ static void test_time_to_completion(void **state)
     assert_int_equal(SEND(f, VIRTIO_GPU_CMD_GET_DISPLAY_INFO, &info), NOT_COMPLETE);
     fixture_fence_done(f, &f->fences[1]);
     assert_int_equal(latencies(f), 1);
+    assert_int_equal(work_ring_take(&ring, &cursor, &work, 1, &lost), 0);
 }
 
 static void test_taken_away_in_between(void **state)

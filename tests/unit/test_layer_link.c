@@ -7,6 +7,7 @@
 #include "protocol/layer_memory.h"
 #include "protocol/lease_wait.h"
 #include "protocol/msg_socket.h"
+#include "protocol/work_ring.h"
 
 #include <dirent.h>
 #include <poll.h>
@@ -28,7 +29,8 @@ struct fixture {
     const struct lease_ack_page *ack;
     const struct layer_memory *seen;
     struct layer_memory *memory;
-    int grant_fd, ack_fd, doorbell, memory_fd, broker_sock[2];
+    const struct work_rings *work;
+    int grant_fd, ack_fd, doorbell, memory_fd, work_fd, broker_sock[2];
     struct layer_link *link;
 };
 
@@ -41,6 +43,7 @@ static void make(struct fixture *f, bool gated, uint32_t slots)
     assert_int_equal(layer_memory_create(&f->memory_fd, &f->seen), 0);
     assert_int_equal(layer_memory_map(f->memory_fd, &f->memory), 0);
     layer_memory_init(f->memory, QUOTA);
+    assert_int_equal(work_rings_create(&f->work_fd, &f->work), 0);
     if (gated) {
         assert_int_equal(lease_grant_page_create(&f->grant_fd, &f->grant), 0);
         assert_int_equal(lease_ack_page_create(&f->ack_fd, &f->ack), 0);
@@ -52,6 +55,7 @@ static void make(struct fixture *f, bool gated, uint32_t slots)
     }
     config.memory_fd = f->memory_fd;
     config.memory = f->memory;
+    config.work_fd = f->work_fd;
     config.broker_fd = f->broker_sock[0];
     assert_int_equal(layer_link_create(&config, &f->link), 0);
     assert_int_equal(layer_link_start(f->link), 0);
@@ -64,8 +68,9 @@ static void finish(struct fixture *f)
     lease_page_unmap(f->ack);
     layer_memory_unmap(f->memory);
     layer_memory_unmap(f->seen);
-    const int fds[] = {f->grant_fd,  f->ack_fd,         f->doorbell,
-                       f->memory_fd, f->broker_sock[0], f->broker_sock[1]};
+    work_rings_unmap(f->work);
+    const int fds[] = {f->grant_fd, f->ack_fd,         f->doorbell,      f->memory_fd,
+                       f->work_fd,  f->broker_sock[0], f->broker_sock[1]};
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
@@ -137,6 +142,9 @@ static void test_welcome(void **state)
     const struct lease_grant_page *grant;
     struct lease_ack_page *ack;
     struct layer_memory *memory;
+    struct work_rings *work;
+    struct work seen;
+    uint64_t cursor = 0, lost = 0;
 
     make(&f, true, LEASE_SLOTS_MAX);
     hello(&f, &w);
@@ -153,6 +161,11 @@ static void test_welcome(void **state)
     assert_true(layer_memory_take(memory, w.msg.slot, 600));
     assert_int_equal(f.memory->used_bytes, 600);
     assert_int_equal(eventfd_write(w.fds[LAYER_FD_DOORBELL], 1), 0);
+    assert_int_equal(work_rings_map(w.fds[LAYER_FD_WORK], &work), 0);
+    work_ring_put(&work->slots[w.msg.slot], &(struct work){.begin_ns = 3, .end_ns = 7});
+    assert_int_equal(work_ring_take(&f.work->slots[1], &cursor, &seen, 1, &lost), 1);
+    assert_int_equal(seen.end_ns, 7);
+    work_rings_unmap(work);
     eventfd_t rung;
     assert_int_equal(eventfd_read(f.doorbell, &rung), 0);
 

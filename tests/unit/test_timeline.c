@@ -16,7 +16,7 @@ static void begin(struct timeline *t, bool preempts)
 {
     FILE *out = open_memstream(&text, &size);
     assert_non_null(out);
-    timeline_init(t, out);
+    timeline_init(t, out, 0);
     timeline_name_gpu(t, 1, "x\"y\\z\n", preempts);
 }
 
@@ -119,6 +119,103 @@ static void test_gap(void **state)
     free(text);
 }
 
+#define WORK(name, cat, phase, id, ts)                                                             \
+    ",\n{\"name\":\"" name "\",\"cat\":\"" cat "\",\"ph\":\"" phase "\",\"id\":\"" id              \
+    "\",\"pid\":1,\"tid\":7,\"ts\":" ts
+
+static void work(struct timeline *t, uint32_t slot, uint64_t begin_us, uint64_t end_us)
+{
+    const struct timeline_work w = {
+        .begin_ns = begin_us * 1000, .end_ns = end_us * 1000, .slot = slot, .queue = 5, .count = 2};
+    timeline_work(t, 1, 7, &w);
+}
+
+/* What overlaps has ids of its own, for fences and for each process of Vulkan. */
+static void test_work(void **state)
+{
+    struct timeline t;
+    begin(&t, false);
+    t.begin_ns = 10000;
+    work(&t, 0, 9, 11); /* began before the trace */
+    work(&t, 0, 20, 19);
+    work(&t, 0, 20, 40);
+    timeline_name_vgpu(&t, 1, 7, "desk");
+    work(&t, 0, 30, 50);
+    work(&t, 0, 40, 60); /* after the first */
+    work(&t, 3, 30, 30);
+    end(&t, 100000);
+    assert_string_equal(
+        text,
+        HEAD WORK("vGPU 7 fences", "fence", "b", "0x100000007000001", "20.000") ",\"args\":{\"streams\":2}}" //
+        WORK("vGPU 7 fences", "fence", "e", "0x100000007000001",
+             "40.000") "}" //
+                       ",\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":1,\"tid\":7,"
+                       "\"args\":{\"name\":\"desk\"}}"                                    //
+        WORK("desk fences", "fence", "b", "0x100000007000002", "30.000") ",\"args\":{\"streams\":2}}" //
+        WORK("desk fences", "fence", "e", "0x100000007000002", "50.000") "}"                          //
+        WORK("desk fences", "fence", "b", "0x100000007000001", "40.000") ",\"args\":{\"streams\":2}}" //
+        WORK("desk fences", "fence", "e", "0x100000007000001", "60.000") "}"                          //
+        WORK("desk Vulkan 3", "vulkan", "b", "0x100000007030001",
+             "30.000") ",\"args\":{\"submissions\":2,\"queue\":5}}" //
+        WORK("desk Vulkan 3", "vulkan", "e", "0x100000007030001", "30.000") "}" TAIL);
+    free(text);
+}
+
+#define LOST(scope, vgpu, ts, lost)                                                                \
+    ",\n{\"name\":\"work lost\",\"ph\":\"i\",\"s\":\"" scope "\",\"pid\":1,\"tid\":" vgpu          \
+    ",\"ts\":" ts ",\"args\":{\"lost\":" lost "}}"
+
+static void test_work_lost(void **state)
+{
+    struct timeline t;
+    begin(&t, false);
+    timeline_work_gap(&t, 1, 7, 20000, 9);
+    timeline_work_gap(&t, 1, 0, 30000, 1000000000000);
+    end(&t, 50000);
+    assert_string_equal(text, HEAD LOST("t", "7", "20.000", "9")
+                                  LOST("p", "0", "30.000", "1000000000000") TAIL);
+    free(text);
+
+    /* So many at a time, and no more; what is not shown is told of. */
+    begin(&t, false);
+    for (uint64_t i = 0; i < TIMELINE_LANES_MAX; i++)
+        work(&t, 0, i, 1000 + i);
+    fflush(t.out);
+    assert_null(strstr(text, "work lost"));
+    work(&t, 1, 999, 2000);
+    end(&t, 3000000);
+    assert_non_null(strstr(text, LOST("t", "7", "2000.000", "1") TAIL));
+    free(text);
+}
+
+#define MEMORY(name, vgpu, ts, gl, vulkan)                                                         \
+    ",\n{\"name\":\"" name " memory\",\"ph\":\"C\",\"pid\":1,\"tid\":" vgpu ",\"ts\":" ts          \
+    ",\"args\":{\"resources\":" gl ",\"Vulkan\":" vulkan "}}"
+
+/* What stays as it is need not be said again, but at the end. */
+static void test_memory(void **state)
+{
+    struct timeline t;
+    begin(&t, false);
+    timeline_memory(&t, 1, 7, 10000, 100, 0);
+    timeline_memory(&t, 1, 8, 10000, 0, 0);
+    timeline_memory_of_gone(&t, 1, 10000);
+    timeline_memory(&t, 1, 7, 20000, 100, 0);
+    timeline_memory(&t, 1, 8, 20000, 0, 5);
+    timeline_memory_of_gone(&t, 1, 20000);
+    timeline_memory(&t, 1, 7, 30000, 100, 0);
+    timeline_memory_of_gone(&t, 2, 30000);
+    timeline_memory_of_gone(&t, 1, 30000);
+    end(&t, 40000);
+    assert_string_equal(text, HEAD MEMORY("vGPU 7", "7", "10.000", "100", "0")
+                                  MEMORY("vGPU 8", "8", "10.000", "0", "0")
+                                      MEMORY("vGPU 8", "8", "20.000", "0", "5")
+                                          MEMORY("vGPU 8", "8", "30.000", "0", "0")
+                                              MEMORY("vGPU 7", "7", "40.000", "100", "0")
+                                                  MEMORY("vGPU 8", "8", "40.000", "0", "0") TAIL);
+    free(text);
+}
+
 static void test_kinds(void **state)
 {
     enum timeline_kind kind = TIMELINE_N_KINDS;
@@ -132,8 +229,10 @@ static void test_kinds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_turn),   cmocka_unit_test(test_preempted),
-        cmocka_unit_test(test_pieces), cmocka_unit_test(test_gone_while_waiting),
-        cmocka_unit_test(test_gap),    cmocka_unit_test(test_kinds)};
+        cmocka_unit_test(test_turn),      cmocka_unit_test(test_preempted),
+        cmocka_unit_test(test_pieces),    cmocka_unit_test(test_gone_while_waiting),
+        cmocka_unit_test(test_gap),       cmocka_unit_test(test_work),
+        cmocka_unit_test(test_work_lost), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_kinds)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,6 +116,13 @@ static void test_work_after_the_fence(void **state)
     complete_fence();
     assert_answer(0);
     assert_int_equal(latencies(), 3);
+    /* The trace has a fence for what it was for. */
+    struct work work[2];
+    uint64_t cursor = 0, lost = 0;
+    assert_int_equal(work_ring_take(&server.ring, &cursor, work, 2, &lost), 2);
+    assert_int_equal(work[0].submits, 1);
+    assert_int_equal(work[1].submits, 2);
+    assert_true(work[0].begin_ns <= work[0].end_ns && work[1].begin_ns <= work[1].end_ns);
 }
 
 static void test_what_comes_meanwhile_is_handled_afterwards(void **state)
@@ -157,6 +164,7 @@ static void test_the_short_way(void **state)
     assert_answer(0);
     assert_int_equal(server.n_fences, 0);
     assert_int_equal(latencies(), 1);
+    assert_int_equal(server.ring.next, 1);
 
     server.finish_result = 0;
     unsigned before = server.n_finish;

@@ -76,6 +76,7 @@ int vtest_set_up(void **state)
         .fences = server.queue,
         .limits = gpu_limits_default,
         .stats = &server.stats,
+        .ring = &server.ring,
         .ended = on_ended,
     };
     assert_int_equal(vtest_session_create(&config, fds[1], &server.session), 0);

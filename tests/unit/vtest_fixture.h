@@ -8,6 +8,7 @@
 
 #include "mediator/renderer/vtest_session.h"
 #include "protocol/vtest.h"
+#include "protocol/work_ring.h"
 
 struct vtest_server {
     sd_event *event;
@@ -15,6 +16,7 @@ struct vtest_server {
     struct backend *backend;
     struct backend_ops ops; /* the null backend's, with these */
     struct broker_stats stats;
+    struct work_ring ring;
     struct vtest_session *session;
     int sock;
     bool ended, broken;

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* What the Vulkan layer notes of the GPU's work for the trace, on a driver whose GPU the test
+ * controls. */
+#include "mediator/layer/clock.h"
+#include "tests/unit/fake_vulkan.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static const struct fake_work work = {0};
+
+static int setup(void **state)
+{
+    struct fake *f = calloc(1, sizeof(*f));
+
+    assert_non_null(f);
+    fake_create(f);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fake_destroy(*state);
+    free(*state);
+    return 0;
+}
+
+/* What the GPU did is noted, before the lease has it no more: each piece once, on its queue. */
+static void test_is_noted(void **state)
+{
+    struct fake *f = *state;
+    struct work w[4];
+    uint64_t cursor = 0, lost = 0;
+
+    fake_grant(f);
+    assert_int_equal(fake_submit(f, 0, work), VK_SUCCESS);
+    fake_finish(1);
+    fake_await_in_flight(f, 0);
+    assert_int_equal(work_ring_take(f->ring, &cursor, w, 4, &lost), 1);
+    assert_int_equal(w[0].queue, 0);
+    assert_int_equal(w[0].submits, 1);
+    assert_true(w[0].begin_ns > 0 && w[0].begin_ns <= w[0].end_ns);
+    assert_int_equal(w[0].end_ns, fake_ack(f).last_completion_ns);
+    /* Held ones from when they could go on; empty ones, which are no work, not at all. */
+    lease_yield(&f->broker);
+    assert_true(lease_settle(&f->broker));
+    assert_int_equal(fake_submit(f, 1, (struct fake_work){.idle = true}), VK_SUCCESS);
+    assert_int_equal(fake_submit(f, 1, work), VK_SUCCESS);
+    assert_int_equal(work_ring_take(f->ring, &cursor, w, 4, &lost), 0);
+    fake_finish(1);
+    uint64_t granted_ns = clock_now_ns();
+    fake_grant(f);
+    fake_await_started(2);
+    fake_await_in_flight(f, 0);
+    assert_int_equal(work_ring_take(f->ring, &cursor, w, 4, &lost), 1);
+    assert_int_equal(w[0].queue, 1);
+    assert_true(w[0].begin_ns >= granted_ns);
+    assert_int_equal(lost, 0);
+}
+
+static void test_is_lost_with_the_device(void **state)
+{
+    struct fake *f = *state;
+    struct work w[4];
+    uint64_t cursor = 0, lost = 0;
+
+    fake_grant(f);
+    assert_int_equal(fake_submit(f, 0, work), VK_SUCCESS);
+    fake_lose_device();
+    fake_await_in_flight(f, 0);
+    /* It is over, too. */
+    assert_int_equal(work_ring_take(f->ring, &cursor, w, 4, &lost), 1);
+    assert_true(w[0].begin_ns <= w[0].end_ns);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {TEST(test_is_noted), TEST(test_is_lost_with_the_device)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
