@@ -42,6 +42,7 @@ static void read_vgpu(sd_json_variant *object, struct sample_vgpu *v)
     v->number = client_integer(object, "number");
     v->weight = client_integer(object, "weight");
     v->memory_bytes = client_memory_bytes(object);
+    v->contexts = client_integer(object, "contexts");
     v->vulkan_contexts = client_integer(object, "vulkanContexts");
     v->vulkan_usec = client_integer(object, "vulkanUsec");
     v->gpu_usec = client_integer(object, "gpuUsec");

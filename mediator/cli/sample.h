@@ -21,9 +21,10 @@ struct sample_histogram {
 
 struct sample_vgpu {
     char name[SAMPLE_TEXT_MAX], state[SAMPLE_TEXT_MAX], gpu[SAMPLE_TEXT_MAX];
-    int64_t number;               /* on its gpu: who it is, whatever its name */
-    int64_t weight, memory_bytes; /* Vulkan's included */
-    int64_t vulkan_contexts, vulkan_usec;
+    int64_t number;                    /* on its gpu: who it is, whatever its name */
+    int64_t weight, memory_bytes;      /* Vulkan's included */
+    int64_t contexts, vulkan_contexts; /* all of them, and those of Vulkan */
+    int64_t vulkan_usec;
     int64_t gpu_usec, waiting_usec, submits;
     struct sample_histogram waits;     /* for the GPU */
     struct sample_histogram latencies; /* of command streams, to their completion */

@@ -141,6 +141,7 @@ static int vgpu_to_json(const struct top *t, size_t i, sd_json_variant **array)
                                      SD_JSON_BUILD_INTEGER(r.latency_p99_usec)),
         SD_JSON_BUILD_PAIR_REAL("submitsPerSecond", r.submits),
         SD_JSON_BUILD_PAIR_INTEGER("memoryBytes", v->memory_bytes),
+        SD_JSON_BUILD_PAIR_INTEGER("contexts", v->contexts),
         SD_JSON_BUILD_PAIR_INTEGER("vulkanContexts", v->vulkan_contexts),
         SD_JSON_BUILD_PAIR_REAL("vulkanPercent", r.vulkan));
 }

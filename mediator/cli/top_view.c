@@ -104,7 +104,8 @@ enum column {
     COLUMN_LATENCY,
     COLUMN_SUBMITS,
     COLUMN_MEMORY,
-    COLUMN_VULKAN,       /* contexts */
+    COLUMN_GL,           /* contexts */
+    COLUMN_VULKAN,       /* likewise */
     COLUMN_VULKAN_SHARE, /* the part of the GPU that they had */
     COLUMN_WEIGHT,
     COLUMN_GPU,
@@ -128,7 +129,8 @@ static const struct column_row {
     [COLUMN_WEIGHT] = {"WEIGHT", 6, true, 8},
     [COLUMN_GPU] = {"GPU", 10, false, 9},
     [COLUMN_VULKAN] = {"VK", 2, true, 10},
-    [COLUMN_VULKAN_SHARE] = {"VSHARE", 7, true, 11} /* not on 80 columns */,
+    [COLUMN_VULKAN_SHARE] = {"VSHARE", 7, true, 11}, /* not on 80 columns */
+    [COLUMN_GL] = {"GL", 3, true, 12},               /* likewise */
 };
 
 /* widths[c] = 0: the column is left out. Each but the first has a blank before it. */
@@ -190,7 +192,7 @@ static void format_vgpu(const struct sample *before, const struct sample *now, s
     const struct sample_vgpu *v = &now->vgpus[i];
     char share[FORMAT_MAX] = "-", waiting[FORMAT_MAX] = "-", p99[FORMAT_MAX] = "-";
     char latency[FORMAT_MAX] = "-";
-    char vulkan[FORMAT_MAX], vulkan_share[FORMAT_MAX] = "-";
+    char gl[FORMAT_MAX], vulkan[FORMAT_MAX], vulkan_share[FORMAT_MAX] = "-";
     char submits[FORMAT_MAX] = "-", memory[FORMAT_MAX], weight[FORMAT_MAX];
     struct sample_rates r;
 
@@ -206,16 +208,24 @@ static void format_vgpu(const struct sample *before, const struct sample *now, s
         format_count((int64_t)(r.submits + 0.5), submits);
     }
     format_bytes(v->memory_bytes, memory);
+    format_count(MAX(v->contexts - v->vulkan_contexts, INT64_C(0)), gl);
     format_count(v->vulkan_contexts, vulkan);
     format_count(v->weight, weight);
     const char *slash = strrchr(v->gpu, '/');
     const char *const cells[N_COLUMNS] = {
-        [COLUMN_NAME] = v->name,    [COLUMN_STATE] = v->state,
-        [COLUMN_SHARE] = share,     [COLUMN_WAITING] = waiting,
-        [COLUMN_P99] = p99,         [COLUMN_LATENCY] = latency,
-        [COLUMN_SUBMITS] = submits, [COLUMN_MEMORY] = memory,
-        [COLUMN_VULKAN] = vulkan,   [COLUMN_VULKAN_SHARE] = vulkan_share,
-        [COLUMN_WEIGHT] = weight,   [COLUMN_GPU] = slash ? slash + 1 : v->gpu,
+        [COLUMN_NAME] = v->name,
+        [COLUMN_STATE] = v->state,
+        [COLUMN_SHARE] = share,
+        [COLUMN_WAITING] = waiting,
+        [COLUMN_P99] = p99,
+        [COLUMN_LATENCY] = latency,
+        [COLUMN_SUBMITS] = submits,
+        [COLUMN_MEMORY] = memory,
+        [COLUMN_GL] = gl,
+        [COLUMN_VULKAN] = vulkan,
+        [COLUMN_WEIGHT] = weight,
+        [COLUMN_VULKAN_SHARE] = vulkan_share,
+        [COLUMN_GPU] = slash ? slash + 1 : v->gpu,
     };
     format_row(cells, widths, line);
 }

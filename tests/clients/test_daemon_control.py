@@ -45,7 +45,8 @@ def test_list_json(tmp_path):
             assert running['rendererPid'] in daemon.children()
             counters = {'resources': 3, 'resourceBytes': 5000000, 'contexts': 2, 'commands': 40,
                         'submits': 7, 'fences': 6, 'rejected': 1, 'flushes': 9, 'mappedBlobs': 4,
-                        'vulkanContexts': 1, 'vulkanBytes': 0}
+                        'vulkanContexts': 1, 'vulkanBytes': 3000000, 'vulkanDevices': 2,
+                        'vulkanSubmits': 15, 'vulkanRefused': 3}
             assert {key: running[key] for key in counters} == counters
             assert abs(running['connectedUsec'] / 1e6 - time.time()) < 300
             assert idle['state'] == 'idle'
@@ -65,6 +66,7 @@ def test_list_table(tmp_path):
             assert lines[0].split() == ['NAME', 'STATE', 'PEER', 'GPU', 'WEIGHT', 'GPUTIME', 'WAITING',
                                         'MEMORY', 'VK']
             assert lines[1].startswith('a-name-as-lo~')
+            assert lines[1].split()[-2:] == ['7.6M', '1']  # resources and Vulkan's together
             assert lines[2].split()[:3] == ['desk', 'idle', '-']
 
 

@@ -44,6 +44,13 @@ def publish(fd, **counters):
         page[at:at + 8 * len(latency)] = struct.pack(f'={len(latency)}Q', *latency)
 
 
+def publish_vulkan(fd, slot, *counters):
+    """Fills a slot of struct layer_memory: memory_bytes, submits, batches, refused, devices."""
+    with mmap.mmap(fd, 4096) as page:
+        at = 256 + 128 * slot
+        page[at:at + 8 * len(counters)] = struct.pack(f'={len(counters)}Q', *counters)
+
+
 def probe():
     answer = os.environ.get('ALIQUOT_MOCK_PROBE', SOFTWARE)
     if answer == 'fail':
@@ -128,6 +135,8 @@ def main():
             resource_bytes=huge or 5000000, contexts=2, commands=40, submits=huge or 7, fences=6,
             rejected=1, flushes=9, latency=LATENCY, mapped_blobs=4,
             vulkan_contexts=1)
+    publish_vulkan(args.memory_fd, 1, 2000000, 11, 10, 2, 1)
+    publish_vulkan(args.memory_fd, 15, 1000000, 4, 4, 1, 1)
 
     poll = select.poll()
     poll.register(broker, select.POLLIN)

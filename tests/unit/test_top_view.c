@@ -25,6 +25,7 @@ static struct sample_vgpu now_vgpus[] = {
      .waiting_usec = 100000,
      .submits = 40,
      .memory_bytes = 2 << 20,
+     .contexts = 5,
      .vulkan_contexts = 2,
      .vulkan_usec = 200000,
      .waits = {.n_buckets = 3, .bounds_usec = {1000, 2000, INT64_MAX}, .counts = {99, 1, 0}},
@@ -121,6 +122,25 @@ static void test_80_columns(void **state)
     top_text_finish(&t);
 }
 
+/* All that there is, contexts of OpenGL and of Vulkan and the time of the latter too. */
+static void test_100_columns(void **state)
+{
+    static const char *const lines[] = {
+        "NAME             STATE      SHARE   WAIT    P99  LAT99 SUB/S MEMORY  GL VK  VSHARE WEIGHT "
+        "GPU",
+        "a-name-that-is-~ running    70.0%   0.0%      -      -  4.6E   8.0E   0  0    0.0%  10000 "
+        "renderD128",
+        "a                running    30.0%   5.0%  1.0ms 16.0ms    20   2.0M   3  2   10.0%    100 "
+        "software",
+    };
+    const struct top_view view = {.width = 100};
+    struct top_text t;
+    assert_int_equal(top_view_format(&view, &before, &now, &t), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+        assert_string_equal(t.lines[1 + i], lines[i]);
+    top_text_finish(&t);
+}
+
 static void test_40_columns(void **state)
 {
     const struct top_view view = {.width = 40, .height = 4, .sort = TOP_SORT_NAME};
@@ -192,9 +212,10 @@ static void test_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rates),      cmocka_unit_test(test_order),
-        cmocka_unit_test(test_all_sizes),  cmocka_unit_test(test_80_columns),
-        cmocka_unit_test(test_40_columns), cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_seconds),    cmocka_unit_test(test_keys)};
+        cmocka_unit_test(test_rates),       cmocka_unit_test(test_order),
+        cmocka_unit_test(test_all_sizes),   cmocka_unit_test(test_80_columns),
+        cmocka_unit_test(test_100_columns), cmocka_unit_test(test_40_columns),
+        cmocka_unit_test(test_numbers),     cmocka_unit_test(test_seconds),
+        cmocka_unit_test(test_keys)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
