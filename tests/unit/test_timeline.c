@@ -145,16 +145,18 @@ static void test_work(void **state)
     work(&t, 3, 30, 30);
     end(&t, 100000);
     assert_string_equal(
-        text,
-        HEAD WORK("vGPU 7 fences", "fence", "b", "0x100000007000001", "20.000") ",\"args\":{\"streams\":2}}" //
+        text, HEAD WORK("vGPU 7 fences", "fence", "b", "0x100000007000001",
+                        "20.000") ",\"args\":{\"streams\":2}}" //
         WORK("vGPU 7 fences", "fence", "e", "0x100000007000001",
              "40.000") "}" //
                        ",\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":1,\"tid\":7,"
-                       "\"args\":{\"name\":\"desk\"}}"                                    //
-        WORK("desk fences", "fence", "b", "0x100000007000002", "30.000") ",\"args\":{\"streams\":2}}" //
-        WORK("desk fences", "fence", "e", "0x100000007000002", "50.000") "}"                          //
-        WORK("desk fences", "fence", "b", "0x100000007000001", "40.000") ",\"args\":{\"streams\":2}}" //
-        WORK("desk fences", "fence", "e", "0x100000007000001", "60.000") "}"                          //
+                       "\"args\":{\"name\":\"desk\"}}" //
+        WORK("desk fences", "fence", "b", "0x100000007000002",
+             "30.000") ",\"args\":{\"streams\":2}}"                          //
+        WORK("desk fences", "fence", "e", "0x100000007000002", "50.000") "}" //
+        WORK("desk fences", "fence", "b", "0x100000007000001",
+             "40.000") ",\"args\":{\"streams\":2}}"                          //
+        WORK("desk fences", "fence", "e", "0x100000007000001", "60.000") "}" //
         WORK("desk Vulkan 3", "vulkan", "b", "0x100000007030001",
              "30.000") ",\"args\":{\"submissions\":2,\"queue\":5}}" //
         WORK("desk Vulkan 3", "vulkan", "e", "0x100000007030001", "30.000") "}" TAIL);
