@@ -24,6 +24,15 @@
 #include <stdint.h>
 
 #define LAYER_ENV "ALIQUOT_LAYER_FD"
+/*
+ * In the same environment: which GPU the guest may see. "cpu": those that are the CPU; "only": the
+ * one that is not, if there is exactly one; or, joined by commas, what is known of it of
+ *   drm:MAJOR:MINOR                          its DRM render node
+ *   pci:DOMAIN:BUS:DEVICE.FUNCTION           where it is, in hexadecimal numbers
+ *   uuid:…                                   as VkPhysicalDeviceIDProperties has it, 32 digits
+ * of which the first that the driver knows too decides. Not there: all.
+ */
+#define LAYER_GPU_ENV "ALIQUOT_LAYER_GPU"
 #define LAYER_VERSION 2
 #define LAYER_MAGIC 0x4c594c41u /* "ALYL" */
 

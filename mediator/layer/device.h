@@ -6,6 +6,7 @@
 #define ALIQUOT_LAYER_DEVICE_H
 
 #include "mediator/layer/dispatch.h"
+#include "mediator/layer/gpu_choice.h"
 #include "mediator/layer/link.h"
 
 #include <pthread.h>
@@ -25,6 +26,7 @@ struct layer_instance {
     struct instance_table table;
     const struct link *link; /* borrowed; NULL = nothing to do but to pass all on */
     uint32_t api_version;
+    struct gpu_choice choice; /* of the GPUs that it sees */
     pthread_mutex_t lock;   /* of gpus */
     struct layer_gpu *gpus; /* owned; those that had a device made or were asked for a budget */
 };

@@ -15,6 +15,8 @@
  */
 #define DISPATCH_INSTANCE_FUNCTIONS(X)                                                             \
     X(DestroyInstance)                                                                             \
+    X(EnumeratePhysicalDevices)                                                                    \
+    X(EnumeratePhysicalDeviceGroups)                                                               \
     X(GetPhysicalDeviceProperties)                                                                 \
     X(GetPhysicalDeviceProperties2)                                                                \
     X(GetPhysicalDeviceMemoryProperties)                                                           \

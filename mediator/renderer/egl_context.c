@@ -335,6 +335,16 @@ void egl_gpu_set_priority(struct egl_gpu *gpu, enum backend_priority priority)
     gpu->priority = priority;
 }
 
+const char *egl_gpu_id(const struct egl_gpu *gpu)
+{
+    return gpu->id;
+}
+
+void *egl_gpu_display(const struct egl_gpu *gpu)
+{
+    return gpu->display;
+}
+
 const char *egl_gpu_platform(const struct egl_gpu *gpu)
 {
     return gpu->platform;

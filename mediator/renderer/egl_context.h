@@ -44,6 +44,10 @@ void egl_gpu_close(struct egl_gpu *gpu);
  * on. A driver that has no such thing, or refuses it to this process, draws as it does. */
 void egl_gpu_set_priority(struct egl_gpu *gpu, enum backend_priority priority);
 
+/* What it was opened by. */
+const char *egl_gpu_id(const struct egl_gpu *gpu);
+/* The EGLDisplay, for who asks EGL itself. */
+void *egl_gpu_display(const struct egl_gpu *gpu);
 /* "surfaceless", "gbm" or "device". */
 const char *egl_gpu_platform(const struct egl_gpu *gpu);
 /* The kernel's or, without a DRM node, EGL's name of the driver; "" = unknown. */

@@ -15,7 +15,8 @@
 struct render_server;
 
 struct render_server_config {
-    bool software;  /* draw on the CPU (lavapipe), and else never */
+    bool software;   /* draw on the CPU (lavapipe), and else never */
+    const char *gpu; /* the one that guests see, as LAYER_GPU_ENV has it; copied */
     int layer_fd;   /* for the layer in the workers (protocol/layer.h); borrowed; -1 = no layer */
     bool must_gate; /* no workers without the layer */
 };

@@ -9,6 +9,7 @@
  */
 #include "mediator/base/log.h"
 #include "mediator/base/util.h"
+#include "mediator/renderer/gpu_identity.h"
 #include "mediator/renderer/virgl_internal.h"
 
 #include <errno.h>
@@ -237,12 +238,16 @@ void virgl_venus_init(struct virgl *v)
 
 int virgl_venus_find(struct virgl *v, const struct backend_config *config, const char **ret_error)
 {
+    char gpu[GPU_IDENTITY_MAX];
     const struct render_server_config server = {
         .software = v->software,
+        .gpu = gpu,
         .layer_fd = config->layer_fd,
         .must_gate = config->vulkan_must_gate,
     };
     struct epoll_event event = {.events = EPOLLIN};
+
+    gpu_identity(v->gpu, gpu);
     int r = render_server_create(&server, &v->venus.server, ret_error);
 
     if (r < 0)

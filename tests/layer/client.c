@@ -73,6 +73,10 @@ static void create_instance(void)
 
     check("instance", vkCreateInstance(&info, NULL, &vk.instance));
     check("gpu", vkEnumeratePhysicalDevices(vk.instance, &one, &vk.gpu));
+    if (one == 0) {
+        answer("gpus", 0);
+        exit(1);
+    }
 }
 
 static void create_device(bool with_timelines)

@@ -88,6 +88,8 @@ static void exec_client(const struct host *h, const char *layers, const char *op
     setenv("VK_ADD_LAYER_PATH", folder, 1);
     setenv("VK_INSTANCE_LAYERS", layers, 1);
     setenv("VK_LOADER_DRIVERS_SELECT", "*lvp*", 1);
+    /* As for the render server; Mesa's for choosing devices can't bear that there is none. */
+    setenv("VK_LOADER_LAYERS_DISABLE", "~implicit~", 1);
     unsetenv(LAYER_ENV);
     if (layer_fd >= 0) {
         setenv(LAYER_ENV, number, 1);

@@ -289,6 +289,29 @@ static void test_valid(void **state)
     assert_true(host_is_valid(h));
 }
 
+/* ---- GPUs ----------------------------------------------------------------------------------- */
+
+/* The loader's list is what the layer leaves of it. */
+static void test_chosen_gpu(void **state)
+{
+    static const struct {
+        const char *gpu, *answer;
+    } cases[] = {{"cpu", READY},
+                 {"drm:226:128,pci:0:1:0.0", "gpus 0"},
+                 {"only", "gpus 0"},
+                 {"some", "instance -3"}};
+    struct host *h = *state;
+
+    host_grant(h);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        setenv(LAYER_GPU_ENV, cases[i].gpu, 1);
+        assert_string_equal(host_start(h, HOST_WELCOME, NULL), cases[i].answer);
+        host_stop(h);
+        lease_slot_forget(&h->broker, HOST_SLOT);
+    }
+    unsetenv(LAYER_GPU_ENV);
+}
+
 /* ---- memory --------------------------------------------------------------------------------- */
 
 static void test_quota(void **state)
@@ -381,6 +404,7 @@ int main(void)
         TEST(test_without_timelines),
         TEST(test_stopwatch),
         TEST(test_valid),
+        TEST(test_chosen_gpu),
         TEST(test_quota),
         TEST(test_budget),
         TEST(test_exports_are_pages),

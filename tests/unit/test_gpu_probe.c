@@ -2,6 +2,7 @@
 /* What the probe finds and what is chosen. The machine may or may not have a GPU. */
 #include "mediator/base/util.h"
 #include "mediator/renderer/egl_context.h"
+#include "mediator/renderer/gpu_identity.h"
 #include "mediator/renderer/gpu_probe.h"
 
 #include <setjmp.h>
@@ -135,6 +136,25 @@ static void test_contexts_of_all_priorities(void **state)
     egl_gpu_close(gpu);
 }
 
+/* By what Vulkan knows it. */
+static void test_identity(void **state)
+{
+    char text[GPU_IDENTITY_MAX];
+    struct egl_gpu *gpu = NULL;
+    const char *error = NULL;
+
+    assert_int_equal(egl_gpu_open("software", &gpu, &error), 0);
+    gpu_identity(gpu, text);
+    assert_string_equal(text, "cpu");
+    egl_gpu_close(gpu);
+    /* Whatever is there: its node, its UUID, or nothing that is known. */
+    assert_int_equal(egl_gpu_open("egl:0", &gpu, &error), 0);
+    gpu_identity(gpu, text);
+    assert_true(strncmp(text, "drm:", 4) == 0 || strcmp(text, "only") == 0 ||
+                (strncmp(text, "uuid:", 5) == 0 && strlen(text) == 37));
+    egl_gpu_close(gpu);
+}
+
 /* A GPU that is not there, or a file that is no GPU, is an error with a sentence. */
 static void test_open_missing(void **state)
 {
@@ -173,6 +193,7 @@ int main(void)
         cmocka_unit_test(test_print),
         cmocka_unit_test(test_auto_is_what_is_printed),
         cmocka_unit_test(test_contexts_of_all_priorities),
+        cmocka_unit_test(test_identity),
         cmocka_unit_test(test_open_missing),
         cmocka_unit_test(test_environment),
     };
