@@ -4,17 +4,24 @@
 #include "mediator/base/util.h"
 #include "mediator/layer/gate.h"
 #include "mediator/layer/memory.h"
+#include "mediator/layer/priority.h"
 #include "mediator/layer/wait.h"
 
 #include <string.h>
 
 /* Extensions that the layer needs; the device has them enabled if the driver knows them. */
 static const char *const wanted[] = {
-    VK_KHR_TIMELINE_SEMAPHORE_EXTENSION_NAME,
-    VK_KHR_CALIBRATED_TIMESTAMPS_EXTENSION_NAME,
-    VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME,
+    VK_KHR_TIMELINE_SEMAPHORE_EXTENSION_NAME,    VK_KHR_CALIBRATED_TIMESTAMPS_EXTENSION_NAME,
+    VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME, VK_KHR_GLOBAL_PRIORITY_EXTENSION_NAME,
+    VK_EXT_GLOBAL_PRIORITY_EXTENSION_NAME,
 };
-enum { WANTS_TIMELINE, WANTS_CALIBRATION_KHR, WANTS_CALIBRATION_EXT };
+enum {
+    WANTS_TIMELINE,
+    WANTS_CALIBRATION_KHR,
+    WANTS_CALIBRATION_EXT,
+    WANTS_PRIORITY_KHR,
+    WANTS_PRIORITY_EXT
+};
 
 /* Queues of one device; order.c needs their number to fit 8 bits. */
 #define QUEUES_MAX 255u
@@ -86,6 +93,8 @@ static VkResult find_extensions(struct layer_instance *instance, VkPhysicalDevic
         return result;
     if (bits & 1u << WANTS_CALIBRATION_KHR)
         bits &= ~(1u << WANTS_CALIBRATION_EXT);
+    if (bits & 1u << WANTS_PRIORITY_KHR)
+        bits &= ~(1u << WANTS_PRIORITY_EXT);
     *ret_bits = bits;
     return VK_SUCCESS;
 }
@@ -108,8 +117,9 @@ static VkBool32 *timeline_feature(const VkDeviceCreateInfo *info)
 /* Calls the next vkCreateDevice with what the layer needs besides. */
 static VkResult create_gated(PFN_vkCreateDevice create, VkPhysicalDevice gpu, uint32_t extensions,
                              const VkDeviceCreateInfo *info, const VkAllocationCallbacks *allocator,
-                             VkDevice *ret)
+                             VkQueueGlobalPriority priority, VkDevice *ret)
 {
+    bool has_priority = extensions & (1u << WANTS_PRIORITY_KHR | 1u << WANTS_PRIORITY_EXT);
     VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
         .pNext = (void *)info->pNext,
@@ -130,11 +140,12 @@ static VkResult create_gated(PFN_vkCreateDevice create, VkPhysicalDevice gpu, ui
     if (!theirs)
         ours.pNext = &timeline;
     if (!theirs || *theirs)
-        return create(gpu, &ours, allocator, ret);
+        return priority_create_device(create, gpu, &ours, allocator, has_priority, priority, ret);
     /* There may not be a second struct that says something else, and a chain of structs of unknown
      * sizes can't be copied: so it is changed for the time of the call. */
     *theirs = VK_TRUE;
-    VkResult result = create(gpu, &ours, allocator, ret);
+    VkResult result =
+        priority_create_device(create, gpu, &ours, allocator, has_priority, priority, ret);
     *theirs = VK_FALSE;
     return result;
 }
@@ -230,7 +241,7 @@ VkResult VKAPI_CALL device_create(VkPhysicalDevice gpu, const VkDeviceCreateInfo
     if (d->gated)
         result = find_extensions(instance, gpu, &extensions);
     if (result == VK_SUCCESS && d->gated)
-        result = create_gated(create, gpu, extensions, info, allocator, ret);
+        result = create_gated(create, gpu, extensions, info, allocator, instance->priority, ret);
     else if (result == VK_SUCCESS)
         result = create(gpu, info, allocator, ret); /* the loader has put something there */
     if (result != VK_SUCCESS) {

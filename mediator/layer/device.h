@@ -27,6 +27,7 @@ struct layer_instance {
     const struct link *link; /* borrowed; NULL = nothing to do but to pass all on */
     uint32_t api_version;
     struct gpu_choice choice; /* of the GPUs that it sees */
+    VkQueueGlobalPriority priority;
     pthread_mutex_t lock;   /* of gpus */
     struct layer_gpu *gpus; /* owned; those that had a device made or were asked for a budget */
 };

@@ -2,6 +2,7 @@
 #include "mediator/layer/device.h"
 
 #include "mediator/base/util.h"
+#include "mediator/layer/priority.h"
 
 static const VkLayerInstanceCreateInfo *find_link_info(const VkInstanceCreateInfo *info)
 {
@@ -54,7 +55,8 @@ VkResult VKAPI_CALL instance_create(const VkInstanceCreateInfo *info,
     pthread_mutex_init(&i->lock, NULL);
     VkResult result = VK_ERROR_INITIALIZATION_FAILED;
     /* Without the renderer there is no limit to keep to, so there is no Vulkan. */
-    if (link_get(&i->link) == 0 && gpu_choice_parse(getenv(LAYER_GPU_ENV), &i->choice))
+    if (link_get(&i->link) == 0 && gpu_choice_parse(getenv(LAYER_GPU_ENV), &i->choice) &&
+        priority_parse(getenv(LAYER_PRIORITY_ENV), &i->priority))
         result = create_below(info, allocator, ret, i);
     if (result == VK_SUCCESS &&
         handle_map_put(&dispatch_map, dispatch_key(i->handle), DISPATCH_HANDLE(i)) < 0) {

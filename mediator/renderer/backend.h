@@ -79,6 +79,17 @@ struct backend_events {
 
 /* Which of the processes that use a GPU its driver lets go first, where it can. */
 enum backend_priority { BACKEND_PRIORITY_LOW, BACKEND_PRIORITY_MEDIUM, BACKEND_PRIORITY_HIGH };
+#define BACKEND_PRIORITIES (BACKEND_PRIORITY_HIGH + 1)
+/* "low", "medium", "high". */
+static inline const char *backend_priority_name(enum backend_priority priority)
+{
+    static const char *const names[BACKEND_PRIORITIES] = {
+        [BACKEND_PRIORITY_LOW] = "low",
+        [BACKEND_PRIORITY_MEDIUM] = "medium",
+        [BACKEND_PRIORITY_HIGH] = "high",
+    };
+    return names[priority];
+}
 
 enum backend_vulkan {
     BACKEND_VULKAN_OFF,

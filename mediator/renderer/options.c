@@ -173,14 +173,8 @@ static bool parse_bytes(const char *option, const char *text, uint64_t min, uint
 
 static bool parse_priority(const char *text, enum backend_priority *ret)
 {
-    static const char *const names[] = {
-        [BACKEND_PRIORITY_LOW] = "low",
-        [BACKEND_PRIORITY_MEDIUM] = "medium",
-        [BACKEND_PRIORITY_HIGH] = "high",
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (strcmp(names[i], text) == 0) {
+    for (unsigned i = 0; i < BACKEND_PRIORITIES; i++) {
+        if (strcmp(backend_priority_name((enum backend_priority)i), text) == 0) {
             *ret = (enum backend_priority)i;
             return true;
         }

@@ -33,6 +33,7 @@
 
 struct render_server {
     bool software;
+    enum backend_priority priority;
     char gpu[256];            /* LAYER_GPU_ENV */
     int layer_fd;             /* borrowed; -1 = none */
     char program[PATH_MAX];   /* of the server */
@@ -179,6 +180,7 @@ static void fill_environment(const struct render_server *s, struct environment *
         put(e, "VK_INSTANCE_LAYERS=" LAYER_NAME);
         put(e, LAYER_ENV "=%d", CHILD_LAYER_FD);
         put(e, LAYER_GPU_ENV "=%s", s->gpu);
+        put(e, LAYER_PRIORITY_ENV "=%s", backend_priority_name(s->priority));
     }
     /* Mesa looks for compiled shaders where our own GL driver does. */
     if (cache && *cache == '/')
@@ -350,6 +352,7 @@ int render_server_create(const struct render_server_config *config, struct rende
     if (!s)
         return fail(ret_error, "out of memory");
     s->software = config->software;
+    s->priority = config->priority;
     snprintf(s->gpu, sizeof(s->gpu), "%s", config->gpu);
     s->layer_fd = config->layer_fd;
     s->remote_fd = s->pidfd = s->log_fd = s->log_write_fd = -1;

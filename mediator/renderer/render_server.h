@@ -10,6 +10,8 @@
 #ifndef ALIQUOT_RENDERER_RENDER_SERVER_H
 #define ALIQUOT_RENDERER_RENDER_SERVER_H
 
+#include "mediator/renderer/backend.h"
+
 #include <stdbool.h>
 
 struct render_server;
@@ -17,6 +19,7 @@ struct render_server;
 struct render_server_config {
     bool software;   /* draw on the CPU (lavapipe), and else never */
     const char *gpu; /* the one that guests see, as LAYER_GPU_ENV has it; copied */
+    enum backend_priority priority;
     int layer_fd;   /* for the layer in the workers (protocol/layer.h); borrowed; -1 = no layer */
     bool must_gate; /* no workers without the layer */
 };

@@ -242,6 +242,7 @@ int virgl_venus_find(struct virgl *v, const struct backend_config *config, const
     const struct render_server_config server = {
         .software = v->software,
         .gpu = gpu,
+        .priority = config->priority,
         .layer_fd = config->layer_fd,
         .must_gate = config->vulkan_must_gate,
     };

@@ -312,6 +312,26 @@ static void test_chosen_gpu(void **state)
     unsetenv(LAYER_GPU_ENV);
 }
 
+/* lavapipe has the extension, and its queues take work whatever their priority. */
+static void test_priorities(void **state)
+{
+    static const char *const priorities[] = {"low", "medium", "high"};
+    struct host *h = *state;
+
+    h->validated = true;
+    host_grant(h);
+    for (size_t i = 0; i < sizeof(priorities) / sizeof(priorities[0]); i++) {
+        setenv(LAYER_PRIORITY_ENV, priorities[i], 1);
+        assert_string_equal(host_start(h, HOST_WELCOME, NULL), READY);
+        assert_string_equal(host_ask(h, "submit 1 1"), "submit 0");
+        assert_string_equal(host_ask(h, "wait"), "wait 0");
+        assert_true(host_is_valid(h));
+        host_stop(h);
+        lease_slot_forget(&h->broker, HOST_SLOT);
+    }
+    unsetenv(LAYER_PRIORITY_ENV);
+}
+
 /* ---- memory --------------------------------------------------------------------------------- */
 
 static void test_quota(void **state)
@@ -405,6 +425,7 @@ int main(void)
         TEST(test_stopwatch),
         TEST(test_valid),
         TEST(test_chosen_gpu),
+        TEST(test_priorities),
         TEST(test_quota),
         TEST(test_budget),
         TEST(test_exports_are_pages),

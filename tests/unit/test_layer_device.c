@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the Vulkan layer shows of the GPUs below it: over a driver of three made-up ones.
+ * What the Vulkan layer shows of the GPUs below it, and with which priority it makes queues: over a
+ * driver of three made-up GPUs that notes what it is asked.
  */
 #include "mediator/base/util.h"
 #include "mediator/layer/device.h"
 #include "mediator/layer/gpu_choice.h"
+#include "mediator/layer/priority.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,6 +34,10 @@ static struct {
 
 static struct {
     bool one_more; /* between two calls another GPU has come */
+    bool has_extension;
+    VkResult result;               /* of vkCreateDevice, unless all queues have medium priority */
+    unsigned n_created;            /* calls of it */
+    VkQueueGlobalPriority seen[4]; /* the last call's; 0 = none said */
 } driver;
 
 static VkResult VKAPI_CALL enumerate(VkInstance instance, uint32_t *count, VkPhysicalDevice *ret)
@@ -91,6 +97,24 @@ static void VKAPI_CALL get_properties(VkPhysicalDevice handle, VkPhysicalDeviceP
     }
 }
 
+static VkResult VKAPI_CALL create_device(VkPhysicalDevice gpu, const VkDeviceCreateInfo *info,
+                                         const VkAllocationCallbacks *allocator, VkDevice *ret)
+{
+    VkResult result = VK_SUCCESS;
+
+    driver.n_created++;
+    for (uint32_t i = 0; i < info->queueCreateInfoCount; i++) {
+        const VkDeviceQueueGlobalPriorityCreateInfo *p =
+            dispatch_in_chain(info->pQueueCreateInfos[i].pNext,
+                              VK_STRUCTURE_TYPE_DEVICE_QUEUE_GLOBAL_PRIORITY_CREATE_INFO);
+        driver.seen[i] = p ? p->globalPriority : 0;
+        if (p && p->globalPriority > VK_QUEUE_GLOBAL_PRIORITY_MEDIUM)
+            result = driver.result;
+    }
+    *ret = (VkDevice)&the_instance;
+    return result;
+}
+
 /* ---- the layer's side ----------------------------------------------------------------------- */
 
 static struct layer_instance instance;
@@ -98,6 +122,7 @@ static struct layer_instance instance;
 static int set_up(void **state)
 {
     memset(&driver, 0, sizeof(driver));
+    driver.has_extension = true;
     instance = (struct layer_instance){
         .handle = (VkInstance)&the_instance,
         .table = {.EnumeratePhysicalDevices = enumerate,
@@ -261,6 +286,101 @@ static void test_groups(void **state)
     assert_ptr_equal(groups[0].physicalDevices[0], &gpus[2]);
 }
 
+/* ---- priorities ----------------------------------------------------------------------------- */
+
+/* Two queues, of which the second one has an own wish; 0 = it has none. */
+static VkResult create(const char *priority, VkQueueGlobalPriority wish)
+{
+    VkDeviceQueueGlobalPriorityCreateInfo own = {
+        .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_GLOBAL_PRIORITY_CREATE_INFO,
+        .globalPriority = wish};
+    const VkDeviceQueueCreateInfo queues[] = {
+        {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO},
+        {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, .pNext = wish ? &own : NULL}};
+    const VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+                                     .queueCreateInfoCount = 2,
+                                     .pQueueCreateInfos = queues};
+    VkQueueGlobalPriority value = 0;
+    VkDevice device;
+
+    assert_true(priority_parse(priority, &value));
+    driver.n_created = 0;
+    VkResult result = priority_create_device(create_device, (VkPhysicalDevice)&gpus[0], &info, NULL,
+                                             driver.has_extension, value, &device);
+    assert_int_equal(own.globalPriority, wish); /* it is his */
+    assert_null(queues[0].pNext);
+    return result;
+}
+
+static void expect(VkQueueGlobalPriority first, VkQueueGlobalPriority second, unsigned calls)
+{
+    assert_int_equal(driver.seen[0], first);
+    assert_int_equal(driver.seen[1], second);
+    assert_int_equal(driver.n_created, calls);
+}
+
+#define LOW VK_QUEUE_GLOBAL_PRIORITY_LOW
+#define MEDIUM VK_QUEUE_GLOBAL_PRIORITY_MEDIUM
+#define HIGH VK_QUEUE_GLOBAL_PRIORITY_HIGH
+#define REALTIME VK_QUEUE_GLOBAL_PRIORITY_REALTIME
+
+static void test_priority_of_the_class(void **state)
+{
+    assert_int_equal(create("low", 0), VK_SUCCESS);
+    expect(LOW, LOW, 1);
+    assert_int_equal(create("medium", 0), VK_SUCCESS);
+    expect(0, 0, 1);
+    assert_int_equal(create(NULL, 0), VK_SUCCESS);
+    expect(0, 0, 1);
+    assert_int_equal(create("high", 0), VK_SUCCESS);
+    expect(HIGH, HIGH, 1);
+    driver.has_extension = false;
+    assert_int_equal(create("high", 0), VK_SUCCESS);
+    expect(0, 0, 1);
+}
+
+/* It may ask for less than what its vGPU has, never for more. */
+static void test_priority_of_the_guest(void **state)
+{
+    assert_int_equal(create("low", REALTIME), VK_SUCCESS);
+    expect(LOW, LOW, 1);
+    assert_int_equal(create("medium", REALTIME), VK_SUCCESS);
+    expect(0, MEDIUM, 1);
+    assert_int_equal(create(NULL, LOW), VK_SUCCESS);
+    expect(0, LOW, 1);
+    assert_int_equal(create("high", REALTIME), VK_SUCCESS);
+    expect(HIGH, HIGH, 1);
+    assert_int_equal(create("high", LOW), VK_SUCCESS);
+    expect(HIGH, LOW, 1);
+}
+
+static void test_priority_refused(void **state)
+{
+    static const VkResult refusals[] = {VK_ERROR_NOT_PERMITTED, VK_ERROR_INITIALIZATION_FAILED};
+
+    for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+        driver.result = refusals[i];
+        assert_int_equal(create("high", REALTIME), VK_SUCCESS);
+        expect(0, MEDIUM, 2);
+        assert_int_equal(create("high", LOW), VK_SUCCESS);
+        expect(0, LOW, 2);
+        assert_int_equal(create("medium", REALTIME), VK_SUCCESS);
+        expect(0, MEDIUM, 1);
+    }
+    driver.result = VK_ERROR_OUT_OF_DEVICE_MEMORY; /* which is another matter */
+    assert_int_equal(create("high", 0), VK_ERROR_OUT_OF_DEVICE_MEMORY);
+    expect(HIGH, HIGH, 1);
+}
+
+static void test_priority_nonsense(void **state)
+{
+    VkQueueGlobalPriority value = HIGH;
+
+    assert_false(priority_parse("", &value));
+    assert_false(priority_parse("realtime", &value));
+    assert_int_equal(value, HIGH);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -272,6 +392,10 @@ int main(void)
         TEST(test_nonsense),
         TEST(test_room),
         TEST(test_groups),
+        TEST(test_priority_of_the_class),
+        TEST(test_priority_of_the_guest),
+        TEST(test_priority_refused),
+        TEST(test_priority_nonsense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
