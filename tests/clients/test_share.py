@@ -311,6 +311,10 @@ BAD = 'io.aliquot.Mediator.BadValue'
     ('ReadEvents', {'gpu': 'software', 'cursor': -1}, INVALID),
     ('ReadEvents', {'gpu': 'software', 'cursor': 'x'}, INVALID),
     ('ReadEvents', {'gpu': 'x' * 100000}, 'io.aliquot.Mediator.NoSuchGPU'),
+    ('ReadWork', {}, INVALID),
+    ('ReadWork', {'gpu': 'software', 'cursor': -1}, INVALID),
+    ('ReadWork', {'gpu': 'software', 'cursor': 'x'}, INVALID),
+    ('ReadWork', {'gpu': 'x' * 100000}, 'io.aliquot.Mediator.NoSuchGPU'),
     ('ListGPUs', {'x': 1}, INVALID),
 ])
 def test_nonsense_is_refused(hostile_daemon, method, parameters, error):
@@ -333,6 +337,10 @@ def test_events_of_nobody(hostile_daemon):
         assert (answer['events'], answer['lost'], answer['more']) == ([], 0, False)
         assert answer['cursor'] == 0
         assert answer['vgpus'] == [{'number': 1, 'name': 'a'}]
+        answer = hostile_daemon.call('ReadWork', {'gpu': 'software', 'cursor': cursor})
+        assert (answer['work'], answer['lost'], answer['more']) == ([], 0, False)
+        assert answer['cursor'] == 0
+        assert answer['memory'] == [{'number': 1, 'resourceBytes': 0, 'vulkanBytes': 0}]
 
 
 def test_clients_that_never_read(hostile_daemon):
@@ -363,7 +371,8 @@ def test_varlinkctl(hostile_daemon):
     result = subprocess.run(['varlinkctl', 'introspect', address, 'io.aliquot.Mediator'],
                             capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr
-    for text in 'method SetVGPU', 'method ReadEvents', 'error NotAdmitted', 'waits: Histogram':
+    for text in ('method SetVGPU', 'method ReadEvents', 'method ReadWork', 'error NotAdmitted',
+                 'waits: Histogram'):
         assert text in result.stdout
     result = subprocess.run(['varlinkctl', '--json=short', 'call', address,
                              'io.aliquot.Mediator.ListVGPUs', '{}'],

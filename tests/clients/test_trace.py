@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from daemon import BUILD, CLI, TIMEOUT, Daemon, environment
+from daemon import BUILD, CLI, TIMEOUT, Daemon, echo, environment
 from runner import wait_until
 
 
@@ -136,6 +136,30 @@ def test_vulkan(busy, tmp_path):
     vulkan = [args['Vulkan'] for _, args in read_memory(path)['maths memory']]
     assert max(vulkan) >= 3 * 128 * 128 * 4  # three matrices
     assert vulkan[-1] == 0
+
+
+def test_lies(tmp_path):
+    """What a renderer says it did is shown as far as it can be true; the rest is counted."""
+    with Daemon(tmp_path / 'run', '--vgpu', 'running', '--vgpu', 'ugly') as daemon:
+        with daemon.connect('running') as one, daemon.connect('ugly') as other:
+            assert echo(one) and echo(other)
+            answer = daemon.call('ReadWork', {'gpu': 'software', 'cursor': 0})
+            again = daemon.call('ReadWork', {'gpu': 'software', 'cursor': answer['cursor']})
+            vgpus = daemon.vgpus()
+        assert (answer['lost'], answer['more'], again['work']) == (0, False, [])
+        work = {name: [w for w in answer['work'] if w['vgpu'] == vgpus[name]['number']]
+                for name in ('running', 'ugly')}
+        kinds = [(w['kind'], w['slot'], w['count']) for w in work['running']]
+        assert kinds == [('fence', 0, 3), ('lost', 0, 2), ('vulkan', 7, 2)]
+        assert all(w['beginNsec'] <= w['endNsec'] <= answer['timeNsec'] for w in answer['work'])
+        assert [(w['kind'], w['count']) for w in work['ugly'] if w['slot'] == 0] == \
+            [('lost', 2 ** 63 - 1)]
+        assert answer['memory'] == [
+            {'number': v['number'], 'resourceBytes': v['resourceBytes'], 'vulkanBytes': 3000000}
+            for v in vgpus.values()]
+        # What its renderer has left is there when it is gone, and not a second time.
+        after = daemon.call('ReadWork', {'gpu': 'software', 'cursor': 0})
+        assert after['work'] == answer['work']
 
 
 def test_trace(busy, tmp_path):

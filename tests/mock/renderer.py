@@ -15,6 +15,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 
 READY, SERVE, DONE = 1, 2, 3
 VERSION = 2
@@ -49,6 +50,17 @@ def publish_vulkan(fd, slot, *counters):
     with mmap.mmap(fd, 4096) as page:
         at = 256 + 128 * slot
         page[at:at + 8 * len(counters)] = struct.pack(f'={len(counters)}Q', *counters)
+
+
+def publish_work(fd, slot, entries, following=0):
+    """Fills a ring of struct work_rings: begin_ns, end_ns, submits. following: entries that are not
+    there, but counted."""
+    base = slot * (128 + 2048 * 32)
+    with mmap.mmap(fd, 0) as rings:
+        for i, (begin_ns, end_ns, submits) in enumerate(entries):
+            at = base + 128 + 32 * i
+            rings[at:at + 32] = struct.pack('=4Q', i + 1, begin_ns, end_ns, submits)
+        rings[base:base + 8] = struct.pack('=Q', len(entries) + following)
 
 
 def probe():
@@ -137,6 +149,10 @@ def main():
             vulkan_contexts=1)
     publish_vulkan(args.memory_fd, 1, 2000000, 11, 10, 2, 1)
     publish_vulkan(args.memory_fd, 15, 1000000, 4, 4, 1, 1)
+    now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    publish_work(args.work_fd, 0, [(now, now + 5, 3), (now + 5, now, 1), (1, now, 1)],
+                 following=2 ** 64 - 4 if huge else 0)
+    publish_work(args.work_fd, 7, [(now, now, 2)])
 
     poll = select.poll()
     poll.register(broker, select.POLLIN)
