@@ -86,244 +86,8 @@ static void on_log(enum virgl_log_level_flags level, const char *message, void *
     pthread_mutex_unlock(&lock);
 }
 
-/* ---- contexts -------------------------------------------------------------------------------- */
-
-void virgl_use_own_context(struct virgl *v)
-{
-    if (v->current == 0)
-        return;
-    virgl_renderer_force_ctx_0();
-    v->current = 0;
-}
-
-static struct virgl_ctx *context_get(struct virgl *v, uint32_t ctx_id)
-{
-    return ctx_id == 0 ? &v->own : id_table_get(&v->contexts, ctx_id);
-}
-
-void virgl_note_work(struct virgl *v, uint32_t ctx_id)
-{
-    struct virgl_ctx *ctx = context_get(v, ctx_id);
-
-    v->current = ctx_id;
-    if (ctx && !ctx->dirty) {
-        ctx->dirty = true;
-        v->dirty++;
-    }
-}
-
-static void note_covered(struct virgl *v, struct virgl_ctx *ctx)
-{
-    if (ctx->dirty) {
-        ctx->dirty = false;
-        v->dirty--;
-    }
-}
-
-/* False: the context is in error, nothing of it can be waited for. */
-static bool context_use(struct virgl *v, struct virgl_ctx *ctx)
-{
-    uint32_t nothing[2] = {0};
-
-    if (v->current == ctx->id)
-        return true;
-    if (ctx->id == 0) {
-        virgl_use_own_context(v);
-        return true;
-    }
-    /* An empty stream makes its context current and does nothing else. */
-    if (virgl_renderer_submit_cmd(nothing, (int)ctx->id, 0) != 0) {
-        v->current = VIRGL_CURRENT_UNKNOWN;
-        return false;
-    }
-    v->current = ctx->id;
-    return true;
-}
-
-static int gl_ctx_create(struct virgl *v, struct virgl_ctx *ctx, uint32_t capset, const char *name,
-                         size_t name_len)
-{
-    int r = virgl_renderer_context_create_with_flags(ctx->id, capset, (uint32_t)name_len, name);
-
-    /* It leaves the new context current without knowing so. */
-    v->current = VIRGL_CURRENT_UNKNOWN;
-    virgl_use_own_context(v);
-    return r == 0 ? 0 : -ENOMEM;
-}
-
-static int ctx_create(struct backend *b, uint32_t ctx_id, uint32_t capset_id, const char *name,
-                      size_t name_len)
-{
-    struct virgl *v = virgl_from_backend(b);
-    uint32_t capset = capset_id ? capset_id : CAPSET_VIRGL2;
-    struct virgl_ctx *ctx;
-    int r;
-
-    if (v->lost)
-        return -EIO;
-    if (ctx_id == 0 || ctx_id == VIRGL_CURRENT_UNKNOWN || ctx_id > INT32_MAX ||
-        (capset != CAPSET_VIRGL && capset != CAPSET_VIRGL2 && capset != CAPSET_VENUS))
-        return -EINVAL;
-    ctx = calloc(1, sizeof(*ctx));
-    if (!ctx)
-        return -ENOMEM;
-    ctx->id = ctx_id;
-    ctx->venus = capset == CAPSET_VENUS;
-    r = id_table_put(&v->contexts, ctx_id, ctx);
-    if (r == 0) {
-        r = ctx->venus ? virgl_venus_ctx_create(v, ctx, name, name_len)
-                       : gl_ctx_create(v, ctx, capset, name, name_len);
-        if (r < 0)
-            id_table_remove(&v->contexts, ctx_id);
-    }
-    if (r < 0)
-        free(ctx);
-    return r;
-}
-
-static void destroy_context(struct virgl *v, struct virgl_ctx *ctx)
-{
-    if (ctx->venus) {
-        virgl_venus_ctx_destroy(v, ctx);
-        free(ctx);
-        return;
-    }
-    /* A later fence covers its last work too. */
-    if (ctx->dirty && context_use(v, ctx))
-        virgl_fences_create_marker(&v->fences);
-    note_covered(v, ctx);
-    virgl_renderer_context_destroy(ctx->id);
-    v->current = VIRGL_CURRENT_UNKNOWN;
-    virgl_use_own_context(v);
-    free(ctx);
-}
-
-static void ctx_destroy(struct backend *b, uint32_t ctx_id)
-{
-    struct virgl *v = virgl_from_backend(b);
-    struct virgl_ctx *ctx = id_table_remove(&v->contexts, ctx_id);
-
-    if (ctx)
-        destroy_context(v, ctx);
-}
-
-static int ctx_attach(struct backend *b, uint32_t ctx_id, uint32_t resource_id)
-{
-    struct virgl *v = virgl_from_backend(b);
-    struct virgl_ctx *ctx = id_table_get(&v->contexts, ctx_id);
-    const struct virgl_res *res = id_table_get(&v->resources, resource_id);
-
-    if (!ctx || !res)
-        return -ENOENT;
-    if (ctx->venus)
-        return virgl_venus_ctx_attach(v, ctx, res);
-    virgl_renderer_ctx_attach_resource((int)ctx_id, (int)resource_id);
-    return 0;
-}
-
-static void ctx_detach(struct backend *b, uint32_t ctx_id, uint32_t resource_id)
-{
-    virgl_renderer_ctx_detach_resource((int)ctx_id, (int)resource_id);
-}
-
-/* ---- streams and fences ---------------------------------------------------------------------- */
-
-static void check_lost(struct virgl *v)
-{
-    if (v->lost || !egl_gpu_lost(v->gpu))
-        return;
-    v->lost = true;
-    log_error("the GPU was reset, all GL contexts of this vGPU are lost");
-}
-
-static int submit(struct backend *b, uint32_t ctx_id, void *buf, size_t bytes)
-{
-    struct virgl *v = virgl_from_backend(b);
-    struct virgl_ctx *ctx = id_table_get(&v->contexts, ctx_id);
-    int r;
-
-    if (v->lost)
-        return -EIO;
-    if (!ctx)
-        return -ENOENT;
-    if (ctx->venus)
-        return virgl_venus_submit(v, ctx, buf, bytes);
-    if (bytes % 4 || bytes / 4 > INT32_MAX)
-        return -EINVAL;
-    r = virgl_stream_check(buf, bytes, &ctx->notes);
-    if (r < 0)
-        return r;
-    v->queries |= ctx->notes.asks_query;
-    ctx->notes.asks_query = false;
-    r = virgl_renderer_submit_cmd(buf, (int)ctx_id, (int)(bytes / 4));
-    /* Also if it failed: what came before the wrong command is under way. */
-    virgl_note_work(v, ctx_id);
-    if (r != 0)
-        v->current = VIRGL_CURRENT_UNKNOWN;
-    check_lost(v);
-    return r != 0 || v->lost ? -EIO : 0;
-}
-
-/* GL fences are per GL context, so each that has new work gets one; the last of them is ours. */
-static int fence(struct backend *b, bool per_context, uint32_t ctx_id, uint32_t ring_idx,
-                 uint64_t fence_id)
-{
-    struct virgl *v = virgl_from_backend(b);
-    struct virgl_ctx *current = context_get(v, v->current), *ctx;
-    uint32_t pos = 0;
-
-    if (v->lost)
-        return -EIO;
-    if (!per_context)
-        ctx_id = ring_idx = 0;
-    ctx = id_table_get(&v->contexts, ctx_id);
-    if (ctx && ctx->venus)
-        return virgl_venus_fence(v, ctx, ring_idx, fence_id);
-    if (v->dirty > (current && current->dirty)) {
-        /* Several: a rare case, so the common one has no list to keep. */
-        if (v->own.dirty && context_use(v, &v->own))
-            virgl_fences_create_marker(&v->fences);
-        note_covered(v, &v->own);
-        while ((ctx = id_table_next(&v->contexts, &pos))) {
-            if (ctx->dirty && context_use(v, ctx))
-                virgl_fences_create_marker(&v->fences);
-            note_covered(v, ctx);
-        }
-        return virgl_fences_create_idle(&v->fences, ctx_id, ring_idx, fence_id);
-    }
-    if (v->dirty == 0)
-        return virgl_fences_create_idle(&v->fences, ctx_id, ring_idx, fence_id);
-    note_covered(v, current);
-    return virgl_fences_create(&v->fences, ctx_id, ring_idx, fence_id);
-}
-
-void virgl_check_queries(struct virgl *v)
-{
-    virgl_renderer_poll();
-    v->current = VIRGL_CURRENT_UNKNOWN;
-}
-
-static int finish(struct backend *b, unsigned timeout_us)
-{
-    struct virgl *v = virgl_from_backend(b);
-    struct virgl_ctx *current = context_get(v, v->current);
-
-    /* What a fence is under way for may be another context's. */
-    if (v->lost || !virgl_fences_idle(&v->fences))
-        return -EAGAIN;
-    if (v->dirty == 0)
-        return 1;
-    if (v->dirty > 1 || !current || !current->dirty)
-        return -EAGAIN;
-    if (!virgl_fences_wait_current(timeout_us))
-        return 0;
-    note_covered(v, current);
-    /* A look makes the context current anew, which costs more than a small frame. */
-    if (v->queries)
-        virgl_check_queries(v);
-    v->queries = false;
-    return 1;
-}
+/* ---- events -----------------------------------------------------------------------------------
+ */
 
 static int event_fd(struct backend *b)
 {
@@ -379,16 +143,6 @@ static int capset(struct backend *b, uint32_t id, uint32_t version, void *buf, s
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
-
-static void destroy_contexts(struct virgl *v)
-{
-    struct virgl_ctx *ctx;
-    uint32_t pos = 0;
-
-    while ((ctx = id_table_next(&v->contexts, &pos)))
-        destroy_context(v, ctx);
-    id_table_finish(&v->contexts);
-}
 
 /* Waits until virglrenderer's thread has no fence left, so that cleanup can join it. */
 static bool drain(struct virgl *v)
@@ -454,7 +208,7 @@ static void stop_virglrenderer(struct virgl *v)
         return;
     virgl_fences_forget(&v->fences);
     virgl_venus_forget(v);
-    destroy_contexts(v);
+    virgl_context_destroy_all(v);
     virgl_resource_destroy_all(v);
     if (drain(v))
         virgl_renderer_cleanup(v);
@@ -462,7 +216,7 @@ static void stop_virglrenderer(struct virgl *v)
         log_warning("the GPU does not finish its work, virglrenderer is left as it is");
     v->initialized = false;
     v->current = VIRGL_CURRENT_UNKNOWN;
-    note_covered(v, &v->own);
+    virgl_note_covered(v, &v->own);
 }
 
 static void virgl_destroy(struct backend *b)
@@ -584,9 +338,9 @@ static void virgl_reset(struct backend *b)
     /* Not virgl_renderer_reset(): it stops the fence thread for good. */
     virgl_fences_forget(&v->fences);
     virgl_venus_forget(v);
-    destroy_contexts(v);
+    virgl_context_destroy_all(v);
     virgl_resource_destroy_all(v);
-    note_covered(v, &v->own);
+    virgl_note_covered(v, &v->own);
 }
 
 static const char *describe(struct backend *b)
@@ -605,10 +359,10 @@ const struct backend_ops backend_virgl = {
     .capset_count = capset_count,
     .capset_info = capset_info,
     .capset = capset,
-    .ctx_create = ctx_create,
-    .ctx_destroy = ctx_destroy,
-    .ctx_attach = ctx_attach,
-    .ctx_detach = ctx_detach,
+    .ctx_create = virgl_context_create,
+    .ctx_destroy = virgl_context_destroy,
+    .ctx_attach = virgl_context_attach,
+    .ctx_detach = virgl_context_detach,
     .resource_create = virgl_resource_create,
     .resource_destroy = virgl_resource_destroy,
     .resource_back = virgl_resource_back,
@@ -617,10 +371,10 @@ const struct backend_ops backend_virgl = {
     .transfer_from_host = virgl_transfer_from_host,
     .blob_create = virgl_blob_create,
     .blob_map = virgl_blob_map,
-    .submit = submit,
+    .submit = virgl_context_submit,
     .stream_piece = virgl_stream_piece,
-    .fence = fence,
-    .finish = finish,
+    .fence = virgl_context_fence,
+    .finish = virgl_context_finish,
     .read_pixels = virgl_read_pixels,
     .export_dmabuf = virgl_export_dmabuf,
     .event_fd = event_fd,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The fences of the virgl backend: which of the device model's wait for which of virglrenderer's.
- * Used by backend_virgl.c alone.
+ * Used by backend_virgl.c and virgl_context.c.
  *
  * All go to virglrenderer as fences of its context 0, whatever timeline they are for. It retires
  * them one by one, in order, on its thread, so nothing is lost by that; and the fences of a guest's

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the parts of the virgl backend share: backend_virgl.c (life, contexts, streams, fences),
- * virgl_resource.c (resources, transfers, pixels), virgl_blob.c (blobs) and virgl_venus.c (contexts
- * of Vulkan, which live in other processes). Nobody else includes this.
+ * What the parts of the virgl backend share: backend_virgl.c (life),
+ * virgl_context.c (contexts, streams, fences), virgl_resource.c (resources, transfers, pixels),
+ * virgl_blob.c (blobs) and virgl_venus.c (contexts of Vulkan, which live in other processes).
+ * Nobody else includes this.
  */
 #ifndef ALIQUOT_RENDERER_VIRGL_INTERNAL_H
 #define ALIQUOT_RENDERER_VIRGL_INTERNAL_H
@@ -80,16 +81,33 @@ static inline struct virgl *virgl_from_backend(struct backend *b)
     return (struct virgl *)b;
 }
 
+/* ---- virgl_context.c ------------------------------------------------------------------------- */
+
+int virgl_context_create(struct backend *b, uint32_t ctx_id, uint32_t capset_id, const char *name,
+                         size_t name_len);
+void virgl_context_destroy(struct backend *b, uint32_t ctx_id);
+void virgl_context_destroy_all(struct virgl *v);
+int virgl_context_attach(struct backend *b, uint32_t ctx_id, uint32_t resource_id);
+void virgl_context_detach(struct backend *b, uint32_t ctx_id, uint32_t resource_id);
+int virgl_context_submit(struct backend *b, uint32_t ctx_id, void *buf, size_t bytes);
+int virgl_context_fence(struct backend *b, bool per_context, uint32_t ctx_id, uint32_t ring_idx,
+                        uint64_t fence_id);
+int virgl_context_finish(struct backend *b, unsigned timeout_us);
+
 /* Makes virglrenderer's own GL context current. Anything that is not a context's own business
  * happens there, so that it does not disturb what the context has bound. */
 void virgl_use_own_context(struct virgl *v);
 
 /* Notes that a context (0 = own) is current, and was given work that a fence has to cover. */
 void virgl_note_work(struct virgl *v, uint32_t ctx_id);
+/* A fence covers what the context was given so far. */
+void virgl_note_covered(struct virgl *v, struct virgl_ctx *ctx);
 
 /* Has virglrenderer write the results of queries that were not known when they were asked for, but
  * are now. It does so by itself before it reports a fence, and at no other time. */
 void virgl_check_queries(struct virgl *v);
+
+/* ---- virgl_resource.c ------------------------------------------------------------------------ */
 
 int virgl_resource_create(struct backend *b, const struct backend_resource_args *args);
 void virgl_resource_destroy(struct backend *b, uint32_t resource_id);
