@@ -27,7 +27,8 @@
 #define FEATURES_NEEDED (BIT(VIRTIO_F_VERSION_1) | BIT(VHOST_USER_F_PROTOCOL_FEATURES))
 #define PROTOCOL_WANTED                                                                            \
     (BIT(VHOST_USER_PROTOCOL_F_MQ) | BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK) |                        \
-     BIT(VHOST_USER_PROTOCOL_F_CONFIG) | PROTOCOL_SHMEM)
+     BIT(VHOST_USER_PROTOCOL_F_CONFIG) | BIT(VHOST_USER_PROTOCOL_F_ALIQUOT_DRIVER) |               \
+     PROTOCOL_SHMEM)
 /* All of it or nothing: together they make the host-visible region. */
 #define PROTOCOL_SHMEM                                                                             \
     (BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ) | BIT(VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD) |         \
@@ -294,7 +295,7 @@ int frontend_negotiate(struct frontend *f, int64_t deadline_ns)
     protocol &= PROTOCOL_WANTED;
     if ((protocol & PROTOCOL_SHMEM) != PROTOCOL_SHMEM ||
         !(features & BIT(VIRTIO_GPU_F_RESOURCE_BLOB)))
-        protocol &= ~PROTOCOL_SHMEM;
+        protocol &= ~(PROTOCOL_SHMEM | BIT(VHOST_USER_PROTOCOL_F_ALIQUOT_DRIVER));
     result = tell_u64(f, VHOST_USER_SET_PROTOCOL_FEATURES, protocol, deadline_ns);
     if (result < 0)
         return result;

@@ -67,7 +67,16 @@ enum vhost_user_protocol_feature { /* bit numbers, not masks */
                                    VHOST_USER_PROTOCOL_F_RESET_DEVICE = 13,
                                    VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS = 15,
                                    VHOST_USER_PROTOCOL_F_SHMEM = 22,
+                                   VHOST_USER_PROTOCOL_F_ALIQUOT_DRIVER = 63,
 };
+
+/*
+ * VHOST_USER_PROTOCOL_F_ALIQUOT_DRIVER is no standard's, but between us: the front-end is itself
+ * the driver of the rings, as our guest library is, and no virtual machine is. Together with SHMEM
+ * it promises to take what is on the channel of SET_BACKEND_REQ_FD before it believes the answer to
+ * a RESOURCE_MAP_BLOB. So SHMEM_MAP comes without VHOST_USER_NEED_REPLY and before that answer, and
+ * SHMEM_UNMAP not at all: what it wanted hidden it knows. QEMU takes no bit that it does not know.
+ */
 
 /* Regions of one SET_MEM_TABLE. */
 #define VHOST_USER_MEM_TABLE_MAX 8

@@ -3,9 +3,9 @@
  * Blobs: resources that are plain memory, the guest's or the host's, and the host-visible region in
  * which the guest sees the latter.
  *
- * The front-end maps (ops->shmem_map), which takes it a while. The queue goes on meanwhile: only
- * MAP_BLOB and UNMAP_BLOB themselves wait for its answer. Until then a blob counts as mapped, so
- * that its place is taken and it can't be dropped, but it can't be unmapped yet.
+ * The front-end maps (ops->shmem_map), which mostly takes it a while. The queue goes on meanwhile:
+ * only MAP_BLOB and UNMAP_BLOB themselves wait for its answer. Until then a blob counts as mapped,
+ * so that its place is taken and it can't be dropped, but it can't be unmapped yet.
  */
 #include "mediator/renderer/gpu_internal.h"
 
@@ -74,6 +74,15 @@ static uint32_t check_place(const struct gpu_device *dev, uint64_t offset, uint6
                                               : VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
 }
 
+static void answer_mapped(struct gpu_device *dev, struct gpu_cmd *cmd, uint32_t map_info)
+{
+    struct {
+        uint32_t map_info, padding;
+    } data = {.map_info = map_info & VIRTIO_GPU_MAP_CACHE_MASK};
+
+    gpu_answer(dev, cmd, VIRTIO_GPU_RESP_OK_MAP_INFO, &data, sizeof(data));
+}
+
 uint32_t gpu_cmd_resource_map_blob(struct gpu_device *dev, struct gpu_call *call)
 {
     const struct virtio_gpu_resource_map_blob *req = &call->req.map_blob;
@@ -110,11 +119,14 @@ uint32_t gpu_cmd_resource_map_blob(struct gpu_device *dev, struct gpu_call *call
         .map_info = blob.map_info,
         .offset = req->offset,
         .bytes = res->blob_bytes,
-        .cmd = call->cmd,
+        .cmd = r == 0 ? call->cmd : NULL,
     };
     res->mapped = true;
     gpu_stat_set(&dev->stats->mapped_blobs, dev->n_mappings);
-    return GPU_WAITS;
+    if (r == 0)
+        return GPU_WAITS;
+    answer_mapped(dev, call->cmd, blob.map_info);
+    return GPU_ANSWERED;
 }
 
 uint32_t gpu_cmd_resource_unmap_blob(struct gpu_device *dev, struct gpu_call *call)
@@ -137,6 +149,8 @@ uint32_t gpu_cmd_resource_unmap_blob(struct gpu_device *dev, struct gpu_call *ca
     r = dev->ops->shmem_unmap(dev->opaque, offset, bytes, call->cmd);
     if (r < 0)
         return gpu_response_from_errno(r);
+    if (r > 0)
+        return VIRTIO_GPU_RESP_OK_NODATA;
     call->cmd->next = dev->unmapping;
     dev->unmapping = call->cmd;
     return GPU_WAITS;
@@ -163,16 +177,13 @@ static void answer_failed(struct gpu_device *dev, struct gpu_cmd *cmd, const cha
 
 static void map_done(struct gpu_device *dev, struct gpu_mapping *m, int result)
 {
-    struct {
-        uint32_t map_info, padding;
-    } data = {.map_info = m->map_info & VIRTIO_GPU_MAP_CACHE_MASK};
     struct gpu_cmd *cmd = TAKE_PTR(m->cmd);
 
     if (result < 0) {
         mapping_remove(dev, m);
         answer_failed(dev, cmd, "RESOURCE_MAP_BLOB", result);
     } else {
-        gpu_answer(dev, cmd, VIRTIO_GPU_RESP_OK_MAP_INFO, &data, sizeof(data));
+        answer_mapped(dev, cmd, m->map_info);
     }
     gpu_finish(dev, cmd, result >= 0);
 }

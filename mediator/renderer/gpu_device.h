@@ -60,9 +60,9 @@ struct gpu_device_ops {
     void *(*guest_ref)(void *opaque, uint64_t gpa, uint64_t *len, void **ret_ref);
     void (*guest_unref)(void *opaque, void *ref);
     /* The host-visible region; all NULL where there is none. Ask for memory to be shown in it, or
-     * not to be shown any more: 0, and gpu_device_shmem_done(cmd) comes later and not from inside;
-     * or a negative errno, and nothing has changed (an unmap may leave the memory shown, where
-     * nobody can be asked any more). What was asked for first is done first. */
+     * not to be shown any more: 1, it is done; 0, and gpu_device_shmem_done(cmd) comes later and
+     * not from inside; or a negative errno, and nothing has changed (an unmap may leave the memory
+     * shown, where nobody can be asked any more). What was asked for first is done first. */
     int (*shmem_map)(void *opaque, const struct gpu_shmem_map *map, struct gpu_cmd *cmd);
     int (*shmem_unmap)(void *opaque, uint64_t offset, uint64_t bytes, struct gpu_cmd *cmd);
     /* Nothing is to be shown any more, and the device waits for no answer. */

@@ -33,7 +33,7 @@ static uint64_t offered_protocol_features(const struct vhost_backend *be)
     uint64_t features = PROTOCOL_FEATURES;
 
     if (be->config.hostmem_bytes > 0 && be->config.backend->ops->blob_map != NULL)
-        features |= BIT(VHOST_USER_PROTOCOL_F_SHMEM);
+        features |= BIT(VHOST_USER_PROTOCOL_F_SHMEM) | BIT(VHOST_USER_PROTOCOL_F_ALIQUOT_DRIVER);
     return features;
 }
 

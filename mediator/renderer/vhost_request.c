@@ -69,30 +69,50 @@ static void socket_lost(struct vhost_backend *be, const char *why)
 
 /* ---- sending -------------------------------------------------------------------------------- */
 
-/* 0; -EAGAIN where the socket is full, or its other end gone, of which the event loop tells; or
- * -ENOMEM. */
-static int send_request(struct vhost_backend *be, const struct vhost_shmem_request *req, int fd)
+/* fd -1 = none. 0; -EAGAIN where the socket is full, or its other end gone, of which the event loop
+ * tells; or -ENOMEM. */
+static int send_message(struct vhost_backend *be, uint32_t type, uint32_t flags,
+                        const struct gpu_shmem_map *map)
 {
     struct vhost_user_header hdr = {
-        .request = req->type,
-        .flags = VHOST_USER_VERSION | VHOST_USER_NEED_REPLY,
+        .request = type,
+        .flags = VHOST_USER_VERSION | flags,
         .size = sizeof(struct vhost_user_mmap),
     };
     struct vhost_user_mmap mmap = {
         .shmid = VIRTIO_GPU_SHM_ID_HOST_VISIBLE,
-        .fd_offset = req->map->fd_offset,
-        .shm_offset = req->map->offset,
-        .len = req->map->bytes,
+        .fd_offset = map->fd_offset,
+        .shm_offset = map->offset,
+        .len = map->bytes,
         .flags = VHOST_USER_MMAP_RW,
     };
     struct iovec iov[] = {
         {.iov_base = &hdr, .iov_len = sizeof(hdr)},
         {.iov_base = &mmap, .iov_len = sizeof(mmap)},
     };
-    int r = msg_send(be->shmem.fd, iov, ARRAY_SIZE(iov), &fd, fd >= 0 ? 1 : 0, 0);
+    int r = msg_send(be->shmem.fd, iov, ARRAY_SIZE(iov), &map->fd, map->fd >= 0 ? 1 : 0, 0);
     if (r == 0 || r == -EAGAIN)
         return r;
     return r == -EPIPE ? -EAGAIN : -ENOMEM;
+}
+
+int vhost_request_show(struct vhost_backend *be, const struct gpu_shmem_map *args)
+{
+    if (be->shmem.fd < 0)
+        return -EPIPE;
+    return send_message(be, VHOST_USER_BACKEND_SHMEM_MAP, 0, args) < 0 ? -ENOMEM : 0;
+}
+
+static int send_request(struct vhost_backend *be, const struct vhost_shmem_request *req)
+{
+    const struct gpu_shmem_map map = {
+        .fd = req->fd,
+        .fd_offset = req->map->fd_offset,
+        .offset = req->map->offset,
+        .bytes = req->map->bytes,
+    };
+
+    return send_message(be, req->type, VHOST_USER_NEED_REPLY, &map);
 }
 
 static int want_events(struct vhost_backend *be, bool out)
@@ -108,7 +128,7 @@ static void send_next(struct vhost_backend *be)
 
     if (s->fd < 0 || req == NULL || req->sent || !be->queues[VIRTIO_GPU_QUEUE_CONTROL].started)
         return;
-    bool full = send_request(be, req, req->fd) < 0;
+    bool full = send_request(be, req) < 0;
     (void)want_events(be, full);
     if (full)
         return; /* a socket that stays so is given up by the clock */

@@ -6,6 +6,10 @@
  * the front-end is served meanwhile; it may need that before it can answer. A front-end that has
  * negotiated memory slots (QEMU) answers before the guest can see the blob, and lists it in its
  * memory table once it can: only then is the guest told.
+ *
+ * Of a front-end that is the driver itself (VHOST_USER_PROTOCOL_F_ALIQUOT_DRIVER) there is nothing
+ * to hear: it has the blob's descriptor before it has the answer that speaks of it, since one goes
+ * out before the other. Nothing is kept of such maps.
  */
 #include "mediator/renderer/vhost_shmem_internal.h"
 
@@ -34,6 +38,11 @@ bool vhost_shmem_offered(const struct vhost_backend *be)
     return has_protocol_feature(be, VHOST_USER_PROTOCOL_F_SHMEM) &&
            has_protocol_feature(be, VHOST_USER_PROTOCOL_F_BACKEND_REQ) &&
            has_protocol_feature(be, VHOST_USER_PROTOCOL_F_REPLY_ACK);
+}
+
+static bool is_driver(const struct vhost_backend *be)
+{
+    return has_protocol_feature(be, VHOST_USER_PROTOCOL_F_ALIQUOT_DRIVER);
 }
 
 void vhost_shmem_watch_time(struct vhost_backend *be)
@@ -84,6 +93,10 @@ int vhost_shmem_map(void *opaque, const struct gpu_shmem_map *args, struct gpu_c
 
     if (s->fd < 0 || !vhost_shmem_offered(be))
         return -EOPNOTSUPP;
+    if (is_driver(be)) {
+        int sent = vhost_request_show(be, args);
+        return sent < 0 ? sent : 1;
+    }
     if (fstat(args->fd, &st) < 0)
         return -errno;
     map = malloc(sizeof(*map));
@@ -113,7 +126,7 @@ int vhost_shmem_unmap(void *opaque, uint64_t offset, uint64_t bytes, struct gpu_
     while (map != NULL && (map->leaving || map->offset != offset || map->bytes != bytes))
         map = map->next;
     if (map == NULL)
-        return -EPIPE; /* went with an earlier socket */
+        return is_driver(be) ? 1 : -EPIPE; /* went with an earlier socket */
     int r = vhost_request(be, VHOST_USER_BACKEND_SHMEM_UNMAP, map, -1, cmd);
     if (r < 0)
         vhost_shmem_map_free(&be->shmem, map);

@@ -53,6 +53,9 @@ void vhost_shmem_map_shown(struct vhost_backend *be, struct vhost_shmem_map *map
 /* 0, -EPIPE without a socket, or -ENOMEM. fd is borrowed, -1 = none. */
 int vhost_request(struct vhost_backend *be, uint32_t type, struct vhost_shmem_map *map, int fd,
                   struct gpu_cmd *cmd);
+/* Shows a blob to a front-end that is the driver itself, and does not answer: 0, -EPIPE without a
+ * socket, or -ENOMEM: it takes no more. */
+int vhost_request_show(struct vhost_backend *be, const struct gpu_shmem_map *args);
 void vhost_request_free(struct vhost_shmem_request *req);
 /* Takes back what was not sent yet. */
 void vhost_request_drop_unsent(struct vhost_shmem *s);

@@ -157,7 +157,15 @@ static bool obey(struct fake_server *s, uint32_t request, union vhost_user_paylo
                                   ? BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ) |
                                         BIT(VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD) |
                                         BIT(VHOST_USER_PROTOCOL_F_SHMEM)
+                                  : 0) |
+                             (s->options.shmem_fault == SHMEM_UNSAID
+                                  ? BIT(VHOST_USER_PROTOCOL_F_ALIQUOT_DRIVER)
                                   : 0));
+    case VHOST_USER_SET_PROTOCOL_FEATURES:
+        s->shmem.to_driver = p->u64 & BIT(VHOST_USER_PROTOCOL_F_ALIQUOT_DRIVER);
+        if (s->shmem.to_driver && (s->options.shmem_fault != SHMEM_UNSAID || s->options.no_region))
+            abort(); /* not offered, or without what it is about */
+        return true;
     case VHOST_USER_SET_BACKEND_REQ_FD:
         keep_fd(&s->shmem.channel, fds, n_fds);
         return true;

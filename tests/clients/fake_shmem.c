@@ -194,6 +194,8 @@ static void unmap(struct fake_shmem *shmem, enum fake_shmem_fault fault, uint32_
                 .len = shmem->sizes[id]},
     };
 
+    if (fault == SHMEM_UNSAID && shmem->to_driver)
+        return;
     say(shmem, &m, sizeof(m), NULL, 0);
     if (asks)
         hear(shmem);

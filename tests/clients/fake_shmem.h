@@ -17,6 +17,7 @@
 enum fake_shmem_fault {
     SHMEM_FINE,
     SHMEM_ASKING,        /* waits for answers, as QEMU's servers may */
+    SHMEM_UNSAID,        /* knows that we are the driver, and does not say what it hides */
     SHMEM_PIECES,        /* sends the message byte by byte */
     SHMEM_NEWS,          /* has the configuration change before each mapping */
     SHMEM_REFUSE,        /* answers the command with "out of memory" */
@@ -50,6 +51,7 @@ enum fake_shmem_fault {
 
 struct fake_shmem {
     int channel;                                     /* owned, or -1 */
+    bool to_driver;                                  /* the client has said that it is the driver */
     uint64_t sizes[FAKE_BLOBS], offsets[FAKE_BLOBS]; /* by resource id */
     uint32_t refusals;                               /* answers that were not 0 */
 };

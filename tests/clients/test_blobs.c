@@ -82,8 +82,8 @@ static bool is_filled(const void *memory, size_t bytes, uint8_t value)
 
 static void test_mapping(void **state)
 {
-    static const enum fake_shmem_fault ways[] = {SHMEM_FINE, SHMEM_ASKING, SHMEM_PIECES, SHMEM_NEWS,
-                                                 SHMEM_TWICE};
+    static const enum fake_shmem_fault ways[] = {SHMEM_FINE,   SHMEM_ASKING, SHMEM_UNSAID,
+                                                 SHMEM_PIECES, SHMEM_NEWS,   SHMEM_TWICE};
 
     for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
         struct scene s;
@@ -227,7 +227,8 @@ static void test_no_region(void **state)
     void *memory = NULL;
     size_t bytes;
 
-    begin(&s, &(struct fake_options){.shmem_bytes = REGION_BYTES, .no_region = true});
+    begin(&s, &(struct fake_options){
+                  .shmem_bytes = REGION_BYTES, .no_region = true, .shmem_fault = SHMEM_UNSAID});
     struct aliquot_resource *guest = make_blob(&s, ALIQUOT_BLOB_GUEST, 8192);
     struct aliquot_resource *host = make_blob(&s, ALIQUOT_BLOB_HOST3D, 8192);
     assert_int_equal(free_bytes(&s), 0);
@@ -294,7 +295,7 @@ static void *map_and_free(void *arg)
 
 static void test_threads(void **state)
 {
-    static const enum fake_shmem_fault ways[] = {SHMEM_FINE, SHMEM_ASKING};
+    static const enum fake_shmem_fault ways[] = {SHMEM_FINE, SHMEM_ASKING, SHMEM_UNSAID};
 
     for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
         struct worker workers[4];

@@ -73,7 +73,7 @@ static int on_shmem_map(void *opaque, const struct gpu_shmem_map *map, struct gp
     assert_true((uint64_t)st.st_size >= map->fd_offset + map->bytes);
     f->shmem_calls[f->n_shmem_calls++ % FIXTURE_LOG] =
         (struct fixture_shmem_call){true, st.st_ino, map->fd_offset, map->offset, map->bytes, cmd};
-    return 0;
+    return f->shmem_result;
 }
 
 static int on_shmem_unmap(void *opaque, uint64_t offset, uint64_t bytes, struct gpu_cmd *cmd)
@@ -84,7 +84,7 @@ static int on_shmem_unmap(void *opaque, uint64_t offset, uint64_t bytes, struct 
         return f->shmem_result;
     f->shmem_calls[f->n_shmem_calls++ % FIXTURE_LOG] =
         (struct fixture_shmem_call){.offset = offset, .bytes = bytes, .cmd = cmd};
-    return 0;
+    return f->shmem_result;
 }
 
 static void on_shmem_clear(void *opaque)

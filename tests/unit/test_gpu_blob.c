@@ -276,6 +276,34 @@ static void maps_when_the_front_end_says_so(void **state)
     assert_int_equal(answer(f, 0), OK);
 }
 
+static void what_is_done_at_once_is_answered_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct virtio_gpu_resp_map_info info;
+
+    fixture_create_ctx(f, 1);
+    assert_int_equal(create(f, host_blob(1, 7, 2 * PAGE)), OK);
+    assert_int_equal(create(f, host_blob(2, 8, PAGE)), OK);
+    f->shmem_result = 1;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(map(f, 1, PAGE), MAPPED);
+        memcpy(&info, f->response, sizeof(info));
+        assert_int_equal(info.map_info, VIRTIO_GPU_MAP_CACHE_CACHED);
+        assert_int_equal(f->last_len, sizeof(info));
+        assert_int_equal(mapped(f), 1);
+        assert_int_equal(map(f, 2, 2 * PAGE), BAD_PARAMETER); /* the place is taken */
+        assert_int_equal(unref(f, 1), UNSPEC);
+        assert_int_equal(unmap(f, 1), OK);
+        assert_int_equal(mapped(f), 0);
+        assert_int_equal(unmap(f, 1), UNSPEC);
+    }
+    /* One that is mapped when the driver starts anew. */
+    assert_int_equal(map(f, 2, 0), MAPPED);
+    gpu_device_reset(f->dev);
+    assert_int_equal(mapped(f), 0);
+    assert_int_equal(f->n_shmem_clears, 1);
+}
+
 static void a_refused_map_leaves_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -504,6 +532,7 @@ int main(void)
         TEST(charges_no_memory_of_vulkan_twice),
         TEST(guest_memory_comes_and_goes),
         TEST(maps_when_the_front_end_says_so),
+        TEST(what_is_done_at_once_is_answered_at_once),
         TEST(a_refused_map_leaves_nothing),
         TEST(refuses_bad_maps),
         TEST(maps_no_more_than_qemu_can_bear),

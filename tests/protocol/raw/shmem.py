@@ -24,6 +24,7 @@ class Request:
     fd_offset: int
     offset: int
     size: int
+    needs_reply: bool
 
 
 @dataclass
@@ -38,13 +39,16 @@ class Shown:
 class Shmem:
     """answers: for each request in turn, what is sent back instead of the right answer: bytes, or
     None for nothing. lists: puts blobs into the memory table, if memory slots are negotiated.
-    serves: whether Guest.wait serves it."""
+    serves: whether Guest.wait serves it. driver: is the driver of the rings too, and says so: it is
+    shown blobs without being asked for an answer."""
 
     PROTOCOL = 1 << vu.P_BACKEND_REQ | 1 << vu.P_BACKEND_SEND_FD | 1 << vu.P_SHMEM
     GPA, UVA = 0x100000000000, 0x7E0000000000
 
-    def __init__(self, answers=(), lists=True, serves=True):
+    def __init__(self, answers=(), lists=True, serves=True, driver=False):
         self.answers, self.lists, self.serves = list(answers), lists, serves
+        if driver:
+            self.PROTOCOL |= 1 << vu.P_DRIVER
         self.requests, self.shown, self.unlisted = [], {}, []
         self.size = None
         self.front_end = None
@@ -90,7 +94,10 @@ class Shmem:
             self.open = False
             return
         self.requests.append(request)
-        if self.answers:
+        if not request.needs_reply:
+            assert request.kind == vu.BACKEND_SHMEM_MAP
+            assert self._show(request, fd)
+        elif self.answers:
             answer = self.answers.pop(0)
             if fd is not None:
                 os.close(fd)
@@ -123,11 +130,14 @@ class Shmem:
             data += part
         kind, flags, size = struct.unpack_from('<III', data)
         assert kind in (vu.BACKEND_SHMEM_MAP, vu.BACKEND_SHMEM_UNMAP)
-        assert (flags, size) == (vu.VERSION | vu.NEED_REPLY, MMAP.size)
+        driver = self.front_end.protocol_features & (1 << vu.P_DRIVER)
+        assert flags in (vu.VERSION | vu.NEED_REPLY, vu.VERSION if driver else None)
+        assert size == MMAP.size
         shmid, fd_offset, offset, length, how = MMAP.unpack_from(data, 12)
         assert (shmid, how) == (HOST_VISIBLE, 1)
         assert len(fds) == (1 if kind == vu.BACKEND_SHMEM_MAP else 0)
-        return Request(kind, fd_offset, offset, length), fds[0] if fds else None
+        request = Request(kind, fd_offset, offset, length, bool(flags & vu.NEED_REPLY))
+        return request, fds[0] if fds else None
 
     def answer(self, request, good):
         self.sock.sendall(answer_to(request.kind, 0 if good else 1))
@@ -144,6 +154,10 @@ class Shmem:
         shown = mmap.mmap(fd, request.size, offset=request.fd_offset)
         self.shown[request.offset] = Shown(request.size, fd, request.fd_offset, shown)
         return True
+
+    def hide(self, offset):
+        """Of its own will."""
+        self._hide(offset)
 
     def _hide(self, offset):
         shown = self.shown.pop(offset)

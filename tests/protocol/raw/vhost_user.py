@@ -47,7 +47,7 @@ F_INDIRECT_DESC = 28
 F_EVENT_IDX = 29
 F_VERSION_1 = 32
 P_MQ, P_REPLY_ACK, P_BACKEND_REQ, P_CONFIG = 0, 3, 5, 9
-P_BACKEND_SEND_FD, P_RESET_DEVICE, P_MEM_SLOTS, P_SHMEM = 10, 13, 15, 22
+P_BACKEND_SEND_FD, P_RESET_DEVICE, P_MEM_SLOTS, P_SHMEM, P_DRIVER = 10, 13, 15, 22, 63
 
 # name → (request, smallest payload, largest payload, fewest fds, most fds)
 MESSAGES = {
