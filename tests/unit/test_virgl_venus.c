@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -187,6 +188,21 @@ static void test_environment(void **state)
         n_fds += e->d_name[0] != '.';
     closedir(dir);
     assert_true(n_fds >= 4 && n_fds <= 6);
+}
+
+/* Its threads, and those of its workers, sleep no longer than they want to; ours do as before. */
+static void test_timer_slack(void **state)
+{
+    struct virgl_fixture *f = *state;
+    int ours = prctl(PR_GET_TIMERSLACK);
+    char path[64], text[64];
+
+    assert_int_equal(create_context(f, 1), 0);
+    assert_int_equal(prctl(PR_GET_TIMERSLACK), ours);
+    snprintf(path, sizeof(path), "/proc/%d/timerslack_ns", newest_worker());
+    /* Not everybody may look. */
+    if (read_file(path, text, sizeof(text)) > 0)
+        assert_string_equal(text, "1\n");
 }
 
 static void test_shm_blob(void **state)
@@ -411,17 +427,12 @@ static void test_nothing_left(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        VENUS_TEST(capset),
-        VENUS_TEST(starts_when_needed),
-        VENUS_TEST(environment),
-        VENUS_TEST(shm_blob),
-        VENUS_TEST(bad_blobs),
-        VENUS_TEST(fences),
-        VENUS_TEST(fence_of_ended_context),
-        VENUS_TEST(worker_killed),
-        VENUS_TEST(server_killed),
-        VENUS_TEST(beside_gl),
-        VENUS_TEST(reset),
+        VENUS_TEST(capset),        VENUS_TEST(starts_when_needed),
+        VENUS_TEST(environment),   VENUS_TEST(timer_slack),
+        VENUS_TEST(shm_blob),      VENUS_TEST(bad_blobs),
+        VENUS_TEST(fences),        VENUS_TEST(fence_of_ended_context),
+        VENUS_TEST(worker_killed), VENUS_TEST(server_killed),
+        VENUS_TEST(beside_gl),     VENUS_TEST(reset),
         VENUS_TEST(nothing_left),
     };
 
