@@ -331,7 +331,8 @@ void gpu_device_settle(struct gpu_device *dev, bool (*more)(void *opaque), void 
     } else if (dev->unasked) {
         gpu_fence_ask(dev);
     }
-    if (more)
+    /* Behind a command that is blocked nothing comes that could have a fence. */
+    if (more || dev->blocked)
         gpu_gate_cover(dev);
     else
         gpu_gate_check(dev);
@@ -355,7 +356,8 @@ void gpu_device_dispatch(struct gpu_device *dev)
     for (size_t i = 0; i < taken.count; i++)
         retire(dev, &taken.events[i]);
     q->working.count = 0;
-    gpu_gate_check(dev);
+    /* What came after the fence that is done now may have none of its own yet. */
+    gpu_gate_cover(dev);
 }
 
 void gpu_fence_context_gone(struct gpu_device *dev, uint32_t ctx_id)

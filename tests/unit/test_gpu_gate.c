@@ -403,6 +403,59 @@ static void test_work_without_a_fence_is_covered(void **state)
     assert_int_equal(atomic_load(&f->stats.commands), f->completed);
 }
 
+/* Also if it came while the fence for earlier work was under way, and what comes next is blocked by
+ * the end of the slice: else both would wait for each other. */
+static void test_work_behind_a_cover_is_covered(void **state)
+{
+    struct fixture *f = *state;
+
+    grant(false);
+    f->hold_fences = true;
+    for (unsigned i = 0; i < 2; i++) {
+        gpu_device_defer_fences(f->dev);
+        assert_int_equal(submit(f, 0), OK);
+        gpu_device_settle(f->dev, more_never, NULL);
+        assert_int_equal(f->n_fences, 1);
+    }
+    lease_yield(&t.lease);
+    gpu_device_defer_fences(f->dev);
+    assert_int_equal(submit(f, 7), NOT_COMPLETE);
+    assert_false(f->go_on);
+    gpu_device_settle(f->dev, NULL, NULL);
+    fixture_fence_done(f, &f->fences[0]);
+    assert_int_equal(f->n_fences, 2);
+    assert_false(lease_settle(&t.lease));
+    fixture_fence_done(f, &f->fences[1]);
+    assert_int_equal(ack()->in_flight, 0);
+    assert_true(lease_settle(&t.lease));
+    run_events();
+    grant(false);
+    run_events();
+    assert_int_equal(t.submits, 3);
+    fixture_fence_done(f, &f->fences[2]);
+    assert_int_equal(f->order[f->completed - 1], 7);
+}
+
+/* Before a command that waits for the display, which may take as long as it likes. */
+static void test_work_before_a_blocked_command_is_covered(void **state)
+{
+    struct fixture *f = *state;
+    struct virtio_gpu_cmd_get_edid req = {.scanout = 0};
+
+    f->can_ask = true;
+    gpu_device_set_display(f->dev, &f->display);
+    grant(false);
+    f->hold_fences = true;
+    gpu_device_defer_fences(f->dev);
+    assert_int_equal(submit(f, 0), OK);
+    assert_int_equal(SEND(f, VIRTIO_GPU_CMD_GET_EDID, &req), NOT_COMPLETE);
+    assert_false(f->go_on);
+    gpu_device_settle(f->dev, NULL, NULL);
+    assert_int_equal(f->n_fences, 1);
+    fixture_fence_done(f, &f->fences[0]);
+    assert_int_equal(ack()->in_flight, 0);
+}
+
 static uint64_t latencies(const struct fixture *f)
 {
     uint64_t n = 0;
@@ -595,6 +648,8 @@ int main(void)
         TEST(test_the_cursor_waits_by_itself),
         TEST(test_given_back_when_all_is_complete),
         TEST(test_work_without_a_fence_is_covered),
+        TEST(test_work_behind_a_cover_is_covered),
+        TEST(test_work_before_a_blocked_command_is_covered),
         TEST(test_time_to_completion),
         TEST(test_taken_away_in_between),
         TEST(test_streams_are_cut_while_others_wait),
