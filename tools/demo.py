@@ -14,13 +14,13 @@ import pathlib
 import re
 import signal
 import sys
-import threading
 import time
 
 from vm import accel, kernel, picture
 from vm.error import VmError
-from vm.guest import Guest, vgpu_arguments, vulkan_arguments
+from vm.guest import Guest, boot, vgpu_arguments, vulkan_arguments
 from vm.mediator import Mediator, program
+from vm.progress import heartbeat
 
 GUESTS = ("guest-a", "guest-b")
 
@@ -28,7 +28,6 @@ BOOT_S = 90.0
 RENDER_S = 150.0
 SCREEN_S = 20.0
 POWER_OFF_S = 30.0
-HEARTBEAT_S = 5.0
 
 # Frames shown on the display: enough to flip pages, few enough not to wait for.
 SCREEN_FRAMES = 20
@@ -100,23 +99,8 @@ class Demo:
     def say(self, text):
         print(f"[{self.seconds():6.1f} s] {text}", flush=True)
 
-    @contextlib.contextmanager
     def step(self, text):
-        """Says what is done, and every few seconds that it still is."""
-        self.say(text)
-        done = threading.Event()
-
-        def repeat():
-            while not done.wait(HEARTBEAT_S):
-                self.say("  still at it")
-
-        thread = threading.Thread(target=repeat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+        return heartbeat(self.say, text)
 
     def run(self):
         """Returns the summary; raises VmError where there is nothing to summarize."""
@@ -125,9 +109,7 @@ class Demo:
             self.say("starting aliquotd with two vGPUs")
             mediator = stack.enter_context(Mediator(self.out, GUESTS, self.settings()))
             with self.step(f"booting {' and '.join(GUESTS)} ({self.accel})"):
-                guests = [stack.enter_context(self.guest(name, mediator)) for name in GUESTS]
-                for guest in guests:
-                    guest.wait_for_file("ready", BOOT_S)
+                guests = boot(stack, [self.guest(name, mediator) for name in GUESTS], BOOT_S)
             for guest in guests:
                 guest.touch("go")
             self.watch(guests)

@@ -33,6 +33,16 @@ def vulkan_arguments(socket_path):
     ]
 
 
+def boot(stack, guests, timeout_s):
+    """Starts guests together, whose scripts make the file "ready" first, and waits until they are
+    up. The stack stops them. Returns them."""
+    for guest in guests:
+        stack.enter_context(guest)
+    for guest in guests:
+        guest.wait_for_file("ready", timeout_s)
+    return guests
+
+
 class Guest:
     """Runs `script` (shell, in the host's root file system, current directory $SHARE) and powers
     off when it ends. Files in self.share are seen by both sides at once.
@@ -41,9 +51,11 @@ class Guest:
             guest.wait_for_file("greeting", 60)
     """
 
-    def __init__(self, name, directory, script, devices, memory="1G", cpus=2, reboots=False):
+    def __init__(self, name, directory, script, devices, memory="1G", cpus=2, reboots=False,
+                 prefix=()):
         """Nothing starts yet. `devices` are QEMU arguments; directory is made, and emptied of what
-        an earlier guest left. reboots: a reset starts the guest anew instead of ending QEMU."""
+        an earlier guest left. reboots: a reset starts the guest anew instead of ending QEMU.
+        prefix: what goes before QEMU's command, and becomes it."""
         self.name = name
         self.directory = pathlib.Path(directory).absolute()
         self.share = self.directory / "share"
@@ -55,6 +67,7 @@ class Guest:
         self._memory = memory
         self._cpus = cpus
         self._reboots = reboots
+        self._prefix = prefix
         shutil.rmtree(self.share, ignore_errors=True)
         self.share.mkdir(parents=True)
         (self.share / "run.sh").write_text(script)
@@ -77,7 +90,7 @@ class Guest:
         root = "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap"
         share = "local,path=share,mount_tag=share,security_model=none,multidevs=remap"
         return [
-            "qemu-system-x86_64", "-name", self.name,
+            *self._prefix, "qemu-system-x86_64", "-name", self.name,
             "-nodefaults", "-no-user-config", "-display", "none",
             *([] if self._reboots else ["-no-reboot"]),
             *accel.arguments(accel.choose()),
@@ -106,6 +119,12 @@ class Guest:
     def touch(self, name):
         """Makes an empty file in the shared directory: a sign for the script."""
         (self.share / name).touch()
+
+    def put(self, name, text):
+        """Makes a file with that text; the script sees it whole or not at all."""
+        part = self.share / f".{name}.part"
+        part.write_text(text)
+        os.replace(part, self.share / name)
 
     def has_file(self, name):
         return (self.share / name).exists()
