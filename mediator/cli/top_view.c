@@ -8,6 +8,10 @@
 #include <string.h>
 
 #define NAME_MIN 8
+/* Longer names come before columns of less importance than RANK_FIRST_SPARE: vGPUs that can't be
+ * told apart are worse than a GPU that most hosts have one of. */
+#define NAME_WANTED 20
+#define RANK_FIRST_SPARE 9
 #define NAME_MAX_WIDTH 24
 /* Lines about GPUs; a host with more has them left out. */
 #define GPUS_MAX 4
@@ -137,13 +141,15 @@ static const struct column_row {
 static void choose_columns(unsigned width, size_t name_len, unsigned widths[static N_COLUMNS])
 {
     unsigned used = MIN(columns[COLUMN_NAME].width, width);
+    unsigned name_wanted = MIN(MAX((unsigned)name_len, NAME_MIN), NAME_WANTED) - NAME_MIN;
 
     memset(widths, 0, N_COLUMNS * sizeof(*widths));
     for (unsigned rank = 1; rank < N_COLUMNS; rank++) {
+        unsigned kept = rank < RANK_FIRST_SPARE ? 0 : name_wanted;
         for (unsigned c = 0; c < N_COLUMNS; c++) {
             if (columns[c].rank != rank)
                 continue;
-            if (used + 1 + columns[c].width > width)
+            if (used + kept + 1 + columns[c].width > width)
                 rank = N_COLUMNS; /* a less important one does not take its place */
             else
                 used += 1 + (widths[c] = columns[c].width);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """aliquot top: its numbers while vGPUs really share a GPU, lines, JSON, and in a terminal."""
 
+import contextlib
 import json
 import os
 import re
@@ -138,6 +139,38 @@ def test_top_resized(terminal):
         terminal.wait(fits)
     terminal.run('send-keys', 'q')
     terminal.wait(lambda lines: 'status 0' in lines)
+
+
+MANY = [f'customer-database-{i:02}' for i in range(20)]
+
+
+def test_top_of_many(tmp_path):
+    """20 vGPUs with long names in 80 columns and 24 lines: all are there, and can be told apart. In
+    fewer lines it says how many are not."""
+    vgpus = [option for name in MANY for option in ('--vgpu', name)]
+    with Daemon(tmp_path / 'run', *vgpus) as daemon, \
+            contextlib.closing(Terminal(tmp_path, daemon, 80, 24)) as terminal:
+
+        def names(lines):
+            return [line.split()[0] for line in lines if line.startswith('customer-')]
+
+        lines = terminal.wait(lambda lines: names(lines) and '%' in lines[0])
+        assert names(lines) == MANY  # all equal in what they had, so by name
+        assert max(map(len, lines)) <= 80
+        assert lines[1].split()[:4] == ['NAME', 'STATE', 'SHARE', 'WAIT']
+        assert lines[22].startswith('q quit') and not lines[23]
+        terminal.run('resize-window', '-x', '80', '-y', '12')
+        lines = terminal.wait(lambda lines: len(lines) == 12 and lines[11].startswith('q quit'))
+        assert names(lines) == MANY[:8]
+        assert lines[10] == '... 12 more'
+        terminal.run('resize-window', '-x', '200', '-y', '24')
+        lines = terminal.wait(lambda lines: len(lines) == 24 and names(lines) == MANY)
+        assert lines[1].split()[-1] == 'GPU'
+        for key in 'swplumn':
+            terminal.run('send-keys', key)
+        terminal.wait(lambda lines: names(lines) == MANY)
+        terminal.run('send-keys', 'q')
+        terminal.wait(lambda lines: 'status 0' in lines)
 
 
 def test_top_stopped_and_continued(busy, tmp_path):

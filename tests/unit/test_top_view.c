@@ -108,10 +108,10 @@ static void test_80_columns(void **state)
 {
     static const char *const lines[] = {
         "GPU software: busy 50.0%, fair, reserved 20%, vGPUs: 2",
-        "NAME     STATE      SHARE   WAIT    P99  LAT99 SUB/S MEMORY VK WEIGHT GPU",
-        "a-name-~ running    70.0%   0.0%      -      -  4.6E   8.0E  0  10000 renderD128",
-        "a        running    30.0%   5.0%  1.0ms 16.0ms    20   2.0M  2    100 software",
-        "idle     idle        0.0%   0.0%      -      -     0      0  0      1 software",
+        "NAME                   STATE      SHARE   WAIT    P99  LAT99 SUB/S MEMORY WEIGHT",
+        "a-name-that-is-longer~ running    70.0%   0.0%      -      -  4.6E   8.0E  10000",
+        "a                      running    30.0%   5.0%  1.0ms 16.0ms    20   2.0M    100",
+        "idle                   idle        0.0%   0.0%      -      -     0      0      1",
     };
     const struct top_view view = {.width = 80};
     struct top_text t;
@@ -138,6 +138,23 @@ static void test_100_columns(void **state)
     assert_int_equal(top_view_format(&view, &before, &now, &t), 0);
     for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
         assert_string_equal(t.lines[1 + i], lines[i]);
+    top_text_finish(&t);
+}
+
+/* Names that fit leave room for the rest. */
+static void test_80_columns_of_short_names(void **state)
+{
+    static const char *const lines[] = {
+        "NAME     STATE      SHARE   WAIT    P99  LAT99 SUB/S MEMORY VK WEIGHT GPU",
+        "a        running        -      -      -      -     -      0  0    100 software",
+    };
+    const struct sample one = {.vgpus = before_vgpus, .n_vgpus = 1};
+    const struct top_view view = {.width = 80};
+    struct top_text t;
+    assert_int_equal(top_view_format(&view, NULL, &one, &t), 0);
+    assert_int_equal(t.n_lines, ARRAY_SIZE(lines));
+    for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+        assert_string_equal(t.lines[i], lines[i]);
     top_text_finish(&t);
 }
 
@@ -211,11 +228,15 @@ static void test_keys(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rates),       cmocka_unit_test(test_order),
-        cmocka_unit_test(test_all_sizes),   cmocka_unit_test(test_80_columns),
-        cmocka_unit_test(test_100_columns), cmocka_unit_test(test_40_columns),
-        cmocka_unit_test(test_numbers),     cmocka_unit_test(test_seconds),
-        cmocka_unit_test(test_keys)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rates),
+                                       cmocka_unit_test(test_order),
+                                       cmocka_unit_test(test_all_sizes),
+                                       cmocka_unit_test(test_80_columns),
+                                       cmocka_unit_test(test_80_columns_of_short_names),
+                                       cmocka_unit_test(test_100_columns),
+                                       cmocka_unit_test(test_40_columns),
+                                       cmocka_unit_test(test_numbers),
+                                       cmocka_unit_test(test_seconds),
+                                       cmocka_unit_test(test_keys)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
