@@ -31,8 +31,8 @@ def program(relative):
 
 class Mediator:
     def __init__(self, directory, vgpus, settings=""):
-        """vgpus: names. settings: lines for the [aliquot] section of the configuration. The log
-        and the configuration go to directory."""
+        """vgpus: names, or a line of settings by name. settings: lines for the [aliquot] section of
+        the configuration. The log and the configuration go to directory."""
         self.directory = pathlib.Path(directory).absolute()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.log_path = self.directory / "aliquotd.log"
@@ -40,7 +40,8 @@ class Mediator:
         # A directory with a short name: a socket's path has room for 107 bytes.
         self._sockets = pathlib.Path(tempfile.mkdtemp(prefix="aliquot-"))
         self._config = self.directory / "aliquot.conf"
-        sections = "".join(f"[vgpu {name}]\n" for name in vgpus)
+        lines = vgpus if isinstance(vgpus, dict) else dict.fromkeys(vgpus, "")
+        sections = "".join(f"[vgpu {name}]\n{line}\n" for name, line in lines.items())
         self._config.write_text(f"[aliquot]\n{settings}\n{sections}")
 
     def __enter__(self):
