@@ -10,23 +10,23 @@ between two processors: a handoff, too, wakes two processes, one after the other
 a result; the exit status is 1 only if something did not run.
 """
 
+import dataclasses
 import json
 import os
 import statistics
 import subprocess
-import time
 
 from lib import shares
 from lib.columns import EARLY, NATIVE, OURS, open_columns
 from lib.daemon import BUILD, require
 from lib.control import Histogram
 from lib.environment import Failed
-from lib.load import Load, calibrate, draw_together
+from lib.load import Frame, Load, calibrate, draw_together, sleep_until
 from lib.sharing import Rounds, add_options, parse_options, run_benchmark
 
 BENCH = BUILD / 'samples/aliquot-bench'
 
-HOG_MS, HOG_DRAWS = 126, 100
+HOG = Frame(126, 100)
 SLICE = '4ms'
 SCENES = {'2-hogs': 2, '8-hogs': 8}
 
@@ -48,11 +48,7 @@ def pingpong_us(options, place):
     return json.loads(result.stdout)['p50_us']
 
 
-def sleep_until(time_ns):
-    time.sleep(max(time_ns - time.monotonic_ns(), 0) / 1e9)
-
-
-def run_scene(options, place, folder, hogs, work, column):
+def run_scene(options, place, folder, loads, column):
     totals = []
 
     def read_totals(from_ns, to_ns):
@@ -61,7 +57,6 @@ def run_scene(options, place, folder, hogs, work, column):
             totals.append(column.control.totals())
 
     yardstick_us = pingpong_us(options, place)
-    loads = [Load(work, HOG_DRAWS, knobs=('--slice', SLICE)) for _ in range(hogs)]
     drawn = draw_together(column, loads, folder, options.seconds, during=read_totals)
     before, after = totals
     handoffs = Histogram(before['handoffs'], after['handoffs'])
@@ -91,13 +86,13 @@ def scene_rows(place, scene, series, column):
 def measure(options, place, folder):
     rows = []
     with open_columns(place, folder, (NATIVE, *options.column)) as columns:
-        hog_ms = HOG_MS / 10 if options.quick else HOG_MS
-        work = calibrate(columns[NATIVE], folder, hog_ms, HOG_DRAWS)
+        hog = dataclasses.replace(HOG, ms=HOG.ms / 10) if options.quick else HOG
+        load = Load(hog, calibrate(columns[NATIVE], folder, hog), knobs=('--slice', SLICE))
         rounds = Rounds(columns, options.runs)
         for scene in options.scene:
             series = rounds.series(
                 f'{place.name}, {scene}',
-                lambda name, column: run_scene(options, place, folder, SCENES[scene], work,
+                lambda name, column: run_scene(options, place, folder, [load] * SCENES[scene],
                                                column), options.column)
             for column in options.column:
                 rows += scene_rows(place, scene, series, column)

@@ -11,22 +11,21 @@ result; the exit status is 1 only if something did not run.
 """
 
 import json
-import pathlib
 import subprocess
-import time
 
 from lib import shares
 from lib.columns import NATIVE, OURS, PEER, open_columns, ours
 from lib.daemon import BUILD, require
 from lib.environment import Failed
-from lib.load import Load, calibrate, draw_together
+from lib.load import Frame, Load, calibrate, draw_together, sleep_until
+from lib.processor import threads_ns
 from lib.report import missing_row, progress, row
 from lib.sharing import Rounds, add_options, parse_options, run_benchmark
 
 SCHED_BENCH = BUILD / 'samples/sched-bench'
 
-FRAME_MS, FRAME_DRAWS = 12.6, 10
-SMALL_MS = 1.3
+FRAME = Frame(12.6, 10)
+SMALL = Frame(1.3)
 VGPUS = (1, 2, 4, 8, 16, 32, 64)
 
 TARGET_OF_ONE = 0.97
@@ -36,11 +35,6 @@ TARGET_PICK_NS = 500
 PICK_VGPUS = 10_000
 GATE_PAIRS = 5
 PICK_TIMEOUT = 120  # seconds
-
-
-def cpu_ns(pid):
-    return sum(int((task / 'schedstat').read_text().split()[0])
-               for task in pathlib.Path(f'/proc/{pid}/task').iterdir())
 
 
 def frames_per_second(drawn):
@@ -53,26 +47,26 @@ def frames_per_second(drawn):
 # ---- many vGPUs ---------------------------------------------------------------------------------
 
 
-def run_number(options, folder, number, work, name, column):
+def run_number(options, folder, number, load, name, column):
     """(frames a second, % of a processor that aliquotd used)."""
     used_ns = []
 
     def read_cpu(from_ns, to_ns):
         for time_ns in (from_ns, to_ns):
-            time.sleep(max(time_ns - time.monotonic_ns(), 0) / 1e9)
-            used_ns.append(cpu_ns(column.daemon.process.pid))
+            sleep_until(time_ns)
+            used_ns.append(threads_ns(column.daemon.process.pid))
 
-    drawn = draw_together(column, [Load(work, FRAME_DRAWS)] * number, folder, options.seconds,
+    drawn = draw_together(column, [load] * number, folder, options.seconds,
                           during=read_cpu if name == OURS else None)
     percent = (used_ns[1] - used_ns[0]) / options.seconds / 1e7 if used_ns else None
     return frames_per_second(drawn), percent
 
 
-def run_numbers(options, place, folder, work, name, column):
+def run_numbers(options, place, folder, load, name, column):
     """The figures of one run of a column: all numbers of clients."""
     figures = {}
     for number in options.vgpus:
-        fps, cpu = run_number(options, folder, number, work, name, column)
+        fps, cpu = run_number(options, folder, number, load, name, column)
         figures |= {f'fps {number}': fps, f'cpu {number}': cpu,
                     f'of one {number}': fps / figures.get(f'fps {options.vgpus[0]}', fps)}
         progress(f'{place.name}, {name}: {number}: {fps:.2f} fps')
@@ -139,12 +133,12 @@ def pick_rows(options):
 def measure(options, place, folder):
     with open_columns(place, folder, options.column) as columns:
         native = columns.get(NATIVE) or next(iter(columns.values()))
-        frame = Load(calibrate(native, folder, FRAME_MS, FRAME_DRAWS), FRAME_DRAWS)
-        small = Load(calibrate(native, folder, SMALL_MS, 1))
+        frame = Load(FRAME, calibrate(native, folder, FRAME))
+        small = Load(SMALL, calibrate(native, folder, SMALL))
         rounds = Rounds(columns, options.runs)
         series = rounds.series(
             place.name,
-            lambda name, column: run_numbers(options, place, folder, frame.work, name, column))
+            lambda name, column: run_numbers(options, place, folder, frame, name, column))
         rows = number_rows(options, place, series)
     more, failed = gate_rows(options, place, folder, {'frames of 12.6 ms': frame,
                                                       'frames of 1.3 ms': small})

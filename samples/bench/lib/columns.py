@@ -25,7 +25,8 @@ class Native:
 
     def command(self, number, load, command):
         place = self._place
-        return [*place.gpu_command, *command], native_environment() | place.gpu_environment
+        return ([*place.gpu_command, *command],
+                native_environment(load.frame.api) | place.gpu_environment)
 
 
 class Peer:
@@ -33,12 +34,14 @@ class Peer:
 
     native = False
 
-    def __init__(self, place, socket):
+    def __init__(self, place, socket, more):
         self._place = place
         self._socket = socket
+        self._more = more
 
     def command(self, number, load, command):
-        return [*self._place.client_command, *command], vtest_environment(self._socket)
+        return ([*self._place.client_command, *command],
+                vtest_environment(self._socket, load.frame.api) | self._more)
 
 
 class Servers:
@@ -57,7 +60,7 @@ class Servers:
             self._sockets[number] = self._stack.enter_context(
                 virgl_test_server(self._folder, f'server-{number}', self._place))
         return ([*self._place.client_command, *command],
-                vtest_environment(self._sockets[number]))
+                vtest_environment(self._sockets[number], load.frame.api))
 
 
 class Ours:
@@ -73,7 +76,7 @@ class Ours:
     def command(self, number, load, command):
         return ([*self._place.client_command, ALIQUOT, 'run', '--socket-dir',
                  str(self.daemon.folder), '--name', vgpu_name(number), *load.knobs, '--', *command],
-                base_environment())
+                base_environment() | load.frame.api.shim)
 
 
 def vgpu_name(number):
@@ -92,14 +95,15 @@ def ours(place, folder, policy=None, name=OURS):
 
 
 @contextlib.contextmanager
-def open_columns(place, folder, names=COLUMNS):
-    """Yields {name: column}, with servers in that folder."""
+def open_columns(place, folder, names=COLUMNS, venus=None):
+    """Yields {name: column}, with servers in that folder; venus: what Vulkan's clients of
+    virgl_test_server need in their environment, None = there are none."""
     folder.mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
         makers = {
             NATIVE: lambda: Native(place),
             PEER: lambda: Peer(place, stack.enter_context(
-                virgl_test_server(folder, place=place))),
+                virgl_test_server(folder, place=place, venus=venus is not None)), venus or {}),
             SERVERS: lambda: Servers(place, folder, stack),
             OURS: lambda: stack.enter_context(ours(place, folder)),
             EARLY: lambda: stack.enter_context(ours(place, folder, name=EARLY)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Several gl-load at once, natively, through virgl_test_server, or on vGPUs."""
+"""Several gl-load or vk-load at once, natively, through virgl_test_server, or on vGPUs."""
 
 import contextlib
 import dataclasses
@@ -11,10 +11,8 @@ import signal
 import subprocess
 import time
 
-from lib.daemon import BUILD
+from lib.api import GL, VULKAN, Api
 from lib.environment import Failed, check_renderer
-
-GL_LOAD = BUILD / 'samples/gl-load'
 
 TIMEOUT = 60  # seconds on top of what a run measures
 START_NS = 100_000_000  # from when all are ready to when they begin
@@ -23,10 +21,24 @@ LATE_MS = 500  # a client that begins later has not warmed up
 
 
 @dataclasses.dataclass(frozen=True)
+class Frame:
+    """A frame that takes so long on an idle GPU, in so many draws; with Vulkan, these are divided
+    among so many submissions."""
+    ms: float
+    draws: int = 1
+    api: Api = GL
+    submits: int = 1
+
+    def options(self):
+        submits = ['--submits', self.submits] if self.api is VULKAN else []
+        return ['--draws', self.draws, *submits]
+
+
+@dataclasses.dataclass(frozen=True)
 class Load:
     """What a client draws, and what a vGPU for it is given (options of aliquot run)."""
-    work: int
-    draws: int = 1
+    frame: Frame
+    work: int  # calibrate() says which
     rate: float = 0
     knobs: tuple = ()
 
@@ -39,15 +51,16 @@ class Drawn:
 
 
 class Client:
-    """A gl-load that waits for its start."""
+    """A gl-load or vk-load that waits for its start."""
 
     def __init__(self, column, number, load, folder, seconds, warmup):
         self.column = column
+        self._api = load.frame.api
         self._log = folder / f'load-{number}.log'
         self._errors = folder / f'load-{number}.err'
-        command = [GL_LOAD, '--work', load.work, '--draws', load.draws, '--rate', load.rate,
-                   '--seconds', seconds, '--warmup', warmup, '--start-at', '-',
-                   '--log', self._log]
+        command = [self._api.load, *load.frame.options(), '--work', load.work,
+                   '--rate', load.rate, '--seconds', seconds, '--warmup', warmup,
+                   '--start-at', '-', '--log', self._log]
         command, env = column.command(number, load, list(map(str, command)))
         with open(self._errors, 'w', encoding='utf-8') as errors:
             self._process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE,
@@ -57,17 +70,17 @@ class Client:
     def _read(self, deadline):
         left = deadline - time.monotonic()
         if not select.select([self._process.stdout], [], [], max(left, 0))[0]:
-            raise Failed('gl-load does not answer')
+            raise Failed(f'{self._api.load.name} does not answer')
         line = self._process.stdout.readline()
         if not line:
             last = (self._errors.read_text(encoding='utf-8').strip().splitlines()
                     or ['nothing said'])[-1]
-            raise Failed(f'gl-load failed: {last}')
+            raise Failed(f'{self._api.load.name} failed: {last}')
         return line
 
     def wait_ready(self):
         if self._read(time.monotonic() + TIMEOUT) != 'ready\n':
-            raise Failed('gl-load is not ready')
+            raise Failed(f'{self._api.load.name} is not ready')
 
     def start(self, start_ns):
         self._process.stdin.write(f'{start_ns}\n')
@@ -75,14 +88,14 @@ class Client:
 
     def result(self, deadline):
         report = json.loads(self._read(deadline))
-        check_renderer(self.column.native, report['renderer'])
+        check_renderer(self.column.native, report['renderer'], self._api)
         if report['late_ms'] > LATE_MS:
-            raise Failed(f'gl-load began {report["late_ms"]:.0f} ms late')
+            raise Failed(f'{self._api.load.name} began {report["late_ms"]:.0f} ms late')
         try:
             if self._process.wait(max(deadline - time.monotonic(), 1)) != 0:
-                raise Failed('gl-load failed at its end')
+                raise Failed(f'{self._api.load.name} failed at its end')
         except subprocess.TimeoutExpired:
-            raise Failed('gl-load does not end') from None
+            raise Failed(f'{self._api.load.name} does not end') from None
         with open(self._log, encoding='utf-8') as log:
             return Drawn(report, [tuple(map(int, line.split())) for line in log])
 
@@ -92,6 +105,10 @@ class Client:
         self._process.wait()
         self._process.stdin.close()
         self._process.stdout.close()
+
+
+def sleep_until(time_ns):
+    time.sleep(max(time_ns - time.monotonic_ns(), 0) / 1e9)
 
 
 def draw_together(column, loads, folder, seconds, during=None):
@@ -115,11 +132,11 @@ def draw_together(column, loads, folder, seconds, during=None):
         return [client.result(deadline) for client in clients]
 
 
-def calibrate(column, folder, frame_ms, draws):
-    """The work of a frame that takes that long when nobody else draws."""
-    command = [GL_LOAD, '--frame-ms', frame_ms, '--draws', draws, '--seconds', 0.01,
+def calibrate(column, folder, frame):
+    """The work that makes the frame take its time when nobody else draws."""
+    command = [frame.api.load, *frame.options(), '--frame-ms', frame.ms, '--seconds', 0.01,
                '--warmup', 0]
-    command, env = column.command(0, Load(1, draws), list(map(str, command)))
+    command, env = column.command(0, Load(frame, 1), list(map(str, command)))
     try:
         result = subprocess.run(command, env=env, capture_output=True, text=True, check=False,
                                 stdin=subprocess.DEVNULL, timeout=TIMEOUT, cwd=folder)
@@ -128,5 +145,5 @@ def calibrate(column, folder, frame_ms, draws):
     if result.returncode != 0:
         raise Failed(f'calibration: {result.stderr.strip()}')
     report = json.loads(result.stdout)
-    check_renderer(column.native, report['renderer'])
+    check_renderer(column.native, report['renderer'], frame.api)
     return report['work']

@@ -22,11 +22,12 @@ def require_peer():
 
 
 @contextlib.contextmanager
-def virgl_test_server(folder, name='virgl_test_server', place=ANYWHERE):
-    """Yields the socket of one that has a child serve each client."""
+def virgl_test_server(folder, name='virgl_test_server', place=ANYWHERE, venus=False):
+    """Yields the socket of one that has a child serve each client; venus: Vulkan's, too."""
     path = folder / f'{name}.sock'
     env = native_environment() | {'EGL_PLATFORM': 'surfaceless'} | place.gpu_environment
-    command = ['virgl_test_server', '--use-egl-surfaceless', '--socket-path', path]
+    command = ['virgl_test_server', '--use-egl-surfaceless', '--socket-path', path,
+               *(['--venus'] if venus else [])]
     with open(folder / f'{name}.log', 'w', encoding='utf-8') as log:
         server = subprocess.Popen(place.gpu_command + command, stdin=subprocess.DEVNULL,
                                   stdout=log, stderr=log, env=env, process_group=0)

@@ -35,6 +35,8 @@ PLAIN, RIG = 'plain', 'rig'
 PLACES = (PLAIN, RIG)
 
 ANYWHERE = Place(PLAIN, [], {}, [], 'cpu')
+# As if what draws could not be interrupted.
+UNINTERRUPTED = dataclasses.replace(ANYWHERE, name='drain', preempt='drain')
 
 
 def rig_place():

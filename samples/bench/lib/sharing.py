@@ -8,13 +8,13 @@ import signal
 import sys
 import tempfile
 
+from lib.api import GL
 from lib.columns import ALIQUOT, COLUMNS, EARLY, NATIVE, OURS, PEER
 from lib.daemon import ALIQUOTD, RENDERER, require
 from lib.environment import SHIM, Failed
-from lib.load import GL_LOAD
 from lib.peer import require_peer
-from lib.place import (ANYWHERE, PLACES, RIG, before_other_sessions, real_time_unlimited,
-                       rig_place)
+from lib.place import (ANYWHERE, PLACES, RIG, UNINTERRUPTED, before_other_sessions,
+                       real_time_unlimited, rig_place)
 from lib.report import machine, missing_row, print_table, progress, row, write_json
 
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -48,20 +48,20 @@ class Rounds:
     """Measures columns in turns, and remembers whether one failed."""
 
     def __init__(self, columns, runs):
-        self._columns = columns
+        self.columns = columns
         self._runs = runs
         self.failed = False
 
     def series(self, what, measure, columns=None):
         """measure(column's name, column) returns {figure: value}."""
-        names = list(columns or self._columns)
+        names = list(columns or self.columns)
         series = Series()
         for turn in range(self._runs):
             for name in names[turn % len(names):] + names[:turn % len(names)]:
                 if name in series.notes:
                     continue
                 try:
-                    figures = measure(name, self._columns[name])
+                    figures = measure(name, self.columns[name])
                 except Failed as e:
                     progress(f'{what}, {name}: {e}')
                     series.notes[name] = str(e)
@@ -111,7 +111,7 @@ def parse_options(parser):
 def open_place(name):
     """Yields (place, None), or (None, why there is none)."""
     if name != RIG:
-        yield ANYWHERE, None
+        yield UNINTERRUPTED if name == UNINTERRUPTED.name else ANYWHERE, None
         return
     place, why = rig_place()
     if not place:
@@ -153,7 +153,7 @@ def end_once(number, frame):
 def run_benchmark(bench, options, measure):
     """measure(options, place, folder) returns rows, and whether something failed. Exits: 1 only if
     something did not run; a missed target is a result."""
-    require(GL_LOAD, SHIM, ALIQUOT, ALIQUOTD, RENDERER)
+    require(GL.load, SHIM, ALIQUOT, ALIQUOTD, RENDERER)
     require_peer()
     # Finally-blocks stop what was started, and put back what was set.
     for number in ENDING:
