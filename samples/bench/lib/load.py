@@ -13,10 +13,12 @@ import time
 
 from lib.api import GL, VULKAN, Api
 from lib.environment import Failed, check_renderer
+from lib.report import progress
 
 TIMEOUT = 60  # seconds on top of what a run measures
 START_NS = 100_000_000  # from when all are ready to when they begin
 WARMUP_SECONDS = 0.5
+LONG_SECONDS = 2  # who looks on is told what goes on
 LATE_MS = 500  # a client that begins later has not warmed up
 
 
@@ -115,6 +117,8 @@ def draw_together(column, loads, folder, seconds, during=None):
     """[Drawn of each]: they begin at one time. during(from_ns, to_ns) runs meanwhile, if given."""
     folder = pathlib.Path(folder)
     warmup = min(WARMUP_SECONDS, seconds)
+    if warmup + seconds > LONG_SECONDS:
+        progress(f'drawing for {warmup + seconds:g} s, clients: {len(loads)}')
     with contextlib.ExitStack() as stack:
         clients = []
         for number, load in enumerate(loads):
@@ -134,6 +138,7 @@ def draw_together(column, loads, folder, seconds, during=None):
 
 def calibrate(column, folder, frame):
     """The work that makes the frame take its time when nobody else draws."""
+    progress(f'measuring what takes {frame.api.name} {frame.ms:g} ms')
     command = [frame.api.load, *frame.options(), '--frame-ms', frame.ms, '--seconds', 0.01,
                '--warmup', 0]
     command, env = column.command(0, Load(frame, 1), list(map(str, command)))
