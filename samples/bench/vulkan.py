@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Vulkan by Venus natively, with virgl_test_server, and on a vGPU: what it costs, and how it shares.
+"""Vulkan natively, with virgl_test_server, and on a vGPU: what Venus costs, and how it shares.
 
 usage: vulkan.py [--json FILE] [--part P...] [--place plain|drain|rig ...] [--seconds S] [--pairs N]
                  [--workload W...] [--load-seconds S] [--runs N] [--quick]
 
-On the software GPU. Parts: small workloads and vkmark's scenes, whose columns take turns; the gate's
-cost to a submission; the GPU time that is counted, against other clocks; an OpenGL hog against one of
-Vulkan; a light client beside a hog. The last three with aliquotd as it is (plain), told that work
-can't be interrupted (drain), and where it can't (rig: lib/place.py). Where virgl_test_server can't
-map device memory, its client is told to do without feedback in it, and what needs memory has no
-figure. "Spread" is the smallest and the largest. A missed target is a result; the exit status is 1
-only if something did not run.
+On the software GPU. Parts: small workloads and vkmark's scenes, whose columns take turns; the
+gate's cost to a submission; the GPU time that is counted, against other clocks; an OpenGL hog
+against one of Vulkan; a light client beside a hog. The last three with aliquotd as it is (plain),
+told that work can't be interrupted (drain), and where it can't (rig: lib/place.py). Where
+virgl_test_server can't map device memory, its client is told to do without feedback in it, and what
+needs memory has no figure. "Spread" is the smallest and the largest. A missed target is a result;
+the exit status is 1 only if something did not run.
 """
 
 import pathlib
@@ -49,12 +49,14 @@ NO_FEEDBACK = {'VN_PERF': ','.join(f'no_{what}_feedback' for what in (
 
 GL_HOG = Frame(126, 100)
 HOG = Frame(126, 100, VULKAN, 100)
+HOG_IN_ONE = Frame(126, 100, VULKAN, 1)
 # A client is (weight, frame).
 SHARED = {'OpenGL and Vulkan 1:1': [(1, GL_HOG), (1, HOG)],
           'OpenGL and Vulkan 1:3': [(1, GL_HOG), (3, HOG)],
           'OpenGL and Vulkan 3:1': [(3, GL_HOG), (1, HOG)]}
 LIGHT_FRAME = Frame(1.3, api=VULKAN)
-BESIDE = {'light alone': [], 'light beside a hog': [HOG]}
+BESIDE = {'light alone': [], 'light beside a hog': [HOG],
+          'light beside a hog of single submissions': [HOG_IN_ONE]}
 ACCOUNTED = {'frames of 12.6 ms': Frame(12.6, 10, VULKAN, 1),
              'frames of 12.6 ms in 10 submissions': Frame(12.6, 10, VULKAN, 10)}
 ACCOUNTED_TOGETHER = {'OpenGL hog': GL_HOG, 'Vulkan hog': HOG}
@@ -76,8 +78,8 @@ def try_run(env, workload):
 
 
 def look_for_feedback(turns):
-    """Has clients of virgl_test_server, and of our vtest, do without feedback if it must be. Returns
-    {column: what that adds to the environment}."""
+    """Has clients of virgl_test_server, and of our vtest, do without feedback if it must be.
+    Returns {column: what that adds to the environment}."""
     more = {}
     for column in (PEER, VTEST):
         progress(f'{column}: trying whether device memory can be mapped')

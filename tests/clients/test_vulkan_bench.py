@@ -92,7 +92,8 @@ def test_several_clients(tmp_path):
             assert error['target'] == 1
             assert 0 <= error['value'] <= 100 and 0 <= error['peer'] <= 100
         assert rows[f'{place}: accounts: frames of 12.6 ms: count off by']['target'] == 2
-    for scene in ('light alone', 'light beside a hog'):
+    for scene in ('light alone', 'light beside a hog',
+                  'light beside a hog of single submissions'):
         fps = rows[f'plain: {scene}: fps']
         assert all(0 < fps[column] <= 67 for column in ('value', 'native', 'peer'))
         assert fps['target'] == 59.5

@@ -67,7 +67,8 @@ def measure_alone(frames, rounds, place, folder, seconds):
         load = Load(frame, calibrate(rounds.columns[NATIVE], folder, frame))
         series = rounds.series(f'{place.name}, accounts, {name}',
                                lambda _, column: run_alone(load, folder, seconds, column), [OURS])
-        rows.append(off_row(series.row(f'{place.name}: accounts: {name}: count off by', '%', 'off')))
+        rows.append(off_row(series.row(f'{place.name}: accounts: {name}: count off by', '%',
+                                       'off')))
     return rows
 
 

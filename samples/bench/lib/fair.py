@@ -78,7 +78,7 @@ def run_scene(clients, works, costs, folder, seconds, name, column):
 
 
 def scene_rows(title, clients, series, seconds, columns):
-    piece_ms = max(frame.ms / frame.draws for _, frame in clients)
+    piece_ms = max(frame.piece_ms for _, frame in clients)
     window_target = TARGET_WINDOW_POINTS if piece_ms <= WINDOW_TARGET_PIECE_MS else None
     rows = [series.row(f'{title}: share error over {seconds:g} s', 'points', 'error',
                        target=TARGET_POINTS),

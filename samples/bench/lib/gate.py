@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What the Vulkan layer costs a submission while the lease is held, and how well it counts the GPU's
-time: tests/layer's layer-cost, which is the layer's renderer and broker, and gives it the grant for
-good."""
+"""What the Vulkan layer costs a submission while the lease is held, and how well it counts the
+GPU's time: tests/layer's layer-cost, which is the layer's renderer and broker, and gives it the
+grant for good."""
 
 import json
 

@@ -13,7 +13,7 @@ from lib.place import PLAIN, RIG
 
 RATE_HZ = 60
 SLICE_MS = 4
-PIECE_MS = 10  # a slice ends in time if the hogs' draws are no longer
+PIECE_MS = 10  # a slice ends in time if the hogs' pieces are no longer
 
 TARGET_FPS = {PLAIN: 59.5, RIG: 59}
 
@@ -44,7 +44,7 @@ def targets(place, hogs, series, alone):
         return {'fps': TARGET_FPS[PLAIN]} | ({'p99_ms': statistics.median(peer)} if peer else {})
     if not hogs:
         return {'fps': TARGET_FPS[RIG]}
-    longest_ms = max(hog.ms / hog.draws for hog in hogs)
+    longest_ms = max(hog.piece_ms for hog in hogs)
     if longest_ms > PIECE_MS:
         return {}
     ours = alone and alone.of(OURS, 'p99_ms')
@@ -66,8 +66,8 @@ def scene_rows(title, series, target, columns):
 
 
 def measure_scenes(light, scenes, rounds, place, folder, seconds, quick, compared=None):
-    """Rows of {scene: [Frame of each hog]} beside a client with that light frame; compared: names of
-    columns, by default all that rounds has."""
+    """Rows of {scene: [Frame of each hog]} beside a client with that light frame; compared: names
+    of columns, by default all that rounds has."""
     columns = list(compared or rounds.columns)
     native = rounds.columns.get(NATIVE) or next(iter(rounds.columns.values()))
     loads = calibrate_frames(light, scenes, folder, native, quick)

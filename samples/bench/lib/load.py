@@ -31,6 +31,11 @@ class Frame:
     api: Api = GL
     submits: int = 1
 
+    @property
+    def piece_ms(self):
+        """What the GPU can't be interrupted in, if it can at all."""
+        return self.ms / (self.submits if self.api is VULKAN else self.draws)
+
     def options(self):
         submits = ['--submits', self.submits] if self.api is VULKAN else []
         return ['--draws', self.draws, *submits]
