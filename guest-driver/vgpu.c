@@ -3,22 +3,12 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <linux/virtio_config.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
-
-#define PAGE_BYTES 4096ull
-
-/* A freed block of this size gives its pages back to the kernel: below, the faults on the next use
- * cost more than the memory is worth. */
-#define RETURN_BYTES (1u << 20)
 
 int64_t monotonic_ns(void)
 {
@@ -31,6 +21,15 @@ int64_t monotonic_ns(void)
 int64_t vgpu_deadline_ns(const struct aliquot_vgpu *vgpu)
 {
     return monotonic_ns() + vgpu->timeout_ms * 1000000ll;
+}
+
+int64_t vgpu_deadline_of_ns(const struct aliquot_vgpu *vgpu, int64_t timeout_ns)
+{
+    int64_t now_ns = monotonic_ns();
+
+    if (timeout_ns < 0)
+        return vgpu_deadline_ns(vgpu);
+    return timeout_ns < INT64_MAX - 1 - now_ns ? now_ns + timeout_ns : INT64_MAX - 1;
 }
 
 /* ---- lock, loss, errors --------------------------------------------------------------------- */
@@ -80,161 +79,47 @@ void vgpu_lose(struct aliquot_vgpu *vgpu, int error, const char *text)
         return;
     vgpu->lost = error;
     vgpu_error(vgpu, "vGPU lost: %s", text);
-    /* A server that is still there shall notice; a thread that sleeps on the socket wakes up. */
-    shutdown(vgpu->front.sock, SHUT_RDWR);
-    if (vgpu->visible.sock >= 0)
-        shutdown(vgpu->visible.sock, SHUT_RDWR);
-    ring_fail_all(vgpu, error);
-    ring_wake(vgpu);
+    vgpu->transport->lose(vgpu, error);
 }
 
-/* ---- memory --------------------------------------------------------------------------------- */
-
-void *vgpu_pointer(const struct aliquot_vgpu *vgpu, const struct guest_block *block)
+void vgpu_wait_begin(struct aliquot_vgpu *vgpu)
 {
-    return (uint8_t *)vgpu->memory + vgpu->heap_offset + block->offset;
+    vgpu->waiting++;
 }
 
-uint64_t vgpu_gpa(const struct aliquot_vgpu *vgpu, const struct guest_block *block)
+void vgpu_wait_end(struct aliquot_vgpu *vgpu)
 {
-    return FRONTEND_MEMORY_GPA + vgpu->heap_offset + block->offset;
+    if (--vgpu->waiting == 0)
+        pthread_cond_signal(&vgpu->nobody_waits);
 }
 
-static bool has_progressed(const struct aliquot_vgpu *vgpu, const void *arg)
-{
-    return vgpu->completions != *(const uint64_t *)arg;
-}
+/* ---- opening and closing -------------------------------------------------------------------- */
 
-int vgpu_alloc(struct aliquot_vgpu *vgpu, uint64_t bytes, struct guest_block **ret)
-{
-    int64_t deadline_ns = vgpu_deadline_ns(vgpu);
-
-    for (;;) {
-        int result = guest_heap_alloc(&vgpu->heap, bytes, ret);
-        if (result != -ENOSPC)
-            return result;
-        if (bytes > vgpu->heap.size_bytes || vgpu->in_flight == 0)
-            return -ENOMEM;
-        uint64_t before = vgpu->completions;
-        result = ring_wait(vgpu, has_progressed, &before, deadline_ns);
-        if (result < 0)
-            return result;
-    }
-}
-
-void vgpu_free(struct aliquot_vgpu *vgpu, struct guest_block *block)
-{
-    if (!block)
-        return;
-    if (block->size >= RETURN_BYTES)
-        madvise(vgpu_pointer(vgpu, block), block->size, MADV_REMOVE);
-    guest_heap_free(&vgpu->heap, block);
-}
-
-/* ---- opening -------------------------------------------------------------------------------- */
-
-static uint64_t page_align(uint64_t bytes)
-{
-    return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-}
-
-static int map_memory(struct aliquot_vgpu *vgpu, struct frontend_ring rings[FRONTEND_RINGS])
-{
-    struct frontend *front = &vgpu->front;
-    bool event_idx = front->features & (1ull << VIRTIO_RING_F_EVENT_IDX);
-    size_t offset = 0;
-
-    vgpu->memory =
-        mmap(NULL, front->memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, front->memfd, 0);
-    if (vgpu->memory == MAP_FAILED) {
-        vgpu->memory = NULL;
-        return -errno;
-    }
-    struct {
-        struct vring_drv *ring;
-        uint32_t num;
-    } parts[FRONTEND_RINGS] = {
-        {&vgpu->control, CONTROL_RING_NUM},
-        {&vgpu->cursor, CURSOR_RING_NUM},
-    };
-    for (unsigned i = 0; i < FRONTEND_RINGS; i++) {
-        size_t avail, used;
-        int result = vring_drv_init(parts[i].ring, (uint8_t *)vgpu->memory + offset, parts[i].num,
-                                    event_idx, &avail, &used);
-        if (result < 0)
-            return result;
-        rings[i] = (struct frontend_ring){
-            .num = parts[i].num,
-            .desc_gpa = FRONTEND_MEMORY_GPA + offset,
-            .avail_gpa = FRONTEND_MEMORY_GPA + offset + avail,
-            .used_gpa = FRONTEND_MEMORY_GPA + offset + used,
-        };
-        offset += page_align(vring_drv_bytes(parts[i].num));
-    }
-    vgpu->slots_offset = offset;
-    vgpu->heap_offset = page_align(offset + SLOT_COUNT * SLOT_BYTES);
-    return guest_heap_init(&vgpu->heap, front->memory_bytes - vgpu->heap_offset);
-}
-
-static int watch(struct aliquot_vgpu *vgpu)
-{
-    /* The notification is taken edge-triggered, which saves reading the eventfd each time. */
-    struct epoll_event call = {.events = EPOLLIN | EPOLLET, .data.fd = vgpu->front.call_fd};
-    struct epoll_event err = {.events = EPOLLIN, .data.fd = vgpu->front.err_fd};
-    struct epoll_event sock = {.events = EPOLLIN | EPOLLRDHUP, .data.fd = vgpu->front.sock};
-    struct epoll_event channel = {.events = EPOLLIN, .data.fd = vgpu->visible.sock};
-
-    vgpu->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (vgpu->epoll_fd < 0 ||
-        epoll_ctl(vgpu->epoll_fd, EPOLL_CTL_ADD, vgpu->front.call_fd, &call) < 0 ||
-        epoll_ctl(vgpu->epoll_fd, EPOLL_CTL_ADD, vgpu->front.err_fd, &err) < 0 ||
-        epoll_ctl(vgpu->epoll_fd, EPOLL_CTL_ADD, vgpu->front.sock, &sock) < 0)
-        return -errno;
-    if (vgpu->visible.sock >= 0 &&
-        epoll_ctl(vgpu->epoll_fd, EPOLL_CTL_ADD, vgpu->visible.sock, &channel) < 0)
-        return -errno;
-    return 0;
-}
-
-static int make_guard(struct aliquot_vgpu *vgpu)
+static int make_guard(const uint32_t **ret)
 {
     void *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
         return -errno;
-    vgpu->fork_guard = page;
-    if (madvise(page, PAGE_BYTES, MADV_WIPEONFORK) < 0)
-        return -errno;
+    if (madvise(page, PAGE_BYTES, MADV_WIPEONFORK) < 0) {
+        int error = errno;
+        munmap(page, PAGE_BYTES);
+        return -error;
+    }
     *(uint32_t *)page = VGPU_GUARD;
+    *ret = page;
     return 0;
-}
-
-/* Frees all but the struct, which fences may still refer to. */
-static void vgpu_release(struct aliquot_vgpu *vgpu)
-{
-    frontend_finish(&vgpu->front);
-    host_visible_finish(&vgpu->visible);
-    if (vgpu->epoll_fd >= 0)
-        close(vgpu->epoll_fd);
-    vgpu->epoll_fd = -1;
-    vring_drv_finish(&vgpu->control);
-    vring_drv_finish(&vgpu->cursor);
-    guest_heap_finish(&vgpu->heap);
-    if (vgpu->memory)
-        munmap(vgpu->memory, vgpu->front.memory_bytes);
-    vgpu->memory = NULL;
 }
 
 void vgpu_unref(struct aliquot_vgpu *vgpu)
 {
     if (atomic_fetch_sub(&vgpu->refs, 1) != 1)
         return;
-    if (vgpu->fork_guard) {
-        if (!vgpu_is_foreign(vgpu)) {
-            pthread_cond_destroy(&vgpu->no_waiters);
-            pthread_mutex_destroy(&vgpu->lock);
-        }
-        munmap((void *)vgpu->fork_guard, PAGE_BYTES);
+    vgpu->transport->finish(vgpu);
+    if (!vgpu_is_foreign(vgpu)) {
+        pthread_cond_destroy(&vgpu->nobody_waits);
+        pthread_mutex_destroy(&vgpu->lock);
     }
+    munmap((void *)vgpu->fork_guard, PAGE_BYTES);
     free(vgpu);
 }
 
@@ -253,40 +138,9 @@ static int check_args(const struct aliquot_open_args *args, uint64_t *ret_memory
     return 0;
 }
 
-static int vgpu_start(struct aliquot_vgpu *vgpu, const struct aliquot_open_args *args,
-                      uint64_t memory_bytes)
-{
-    struct frontend_ring rings[FRONTEND_RINGS];
-    int64_t deadline_ns = vgpu_deadline_ns(vgpu);
-
-    int result = make_guard(vgpu);
-    if (result < 0)
-        return result;
-    if (args->path)
-        result = frontend_connect(&vgpu->front, args->path, deadline_ns);
-    else
-        vgpu->front.sock = args->fd;
-    if (result == 0)
-        result = frontend_make_memory(&vgpu->front, memory_bytes);
-    if (result == 0)
-        result = frontend_negotiate(&vgpu->front, deadline_ns);
-    if (result == 0)
-        result = map_memory(vgpu, rings);
-    if (result == 0)
-        result = frontend_start(&vgpu->front, rings, deadline_ns);
-    if (result == 0 && vgpu->front.channel >= 0) {
-        result =
-            host_visible_start(&vgpu->visible, vgpu->front.channel, vgpu->front.host_visible_bytes);
-        if (result == 0)
-            vgpu->front.channel = -1;
-    }
-    if (result == 0)
-        result = watch(vgpu);
-    return result;
-}
-
 int aliquot_open(const struct aliquot_open_args *args, struct aliquot_vgpu **ret)
 {
+    const struct transport *transport = &transport_vhost_user;
     uint64_t memory_bytes;
 
     if (args->error && args->error_size)
@@ -294,37 +148,30 @@ int aliquot_open(const struct aliquot_open_args *args, struct aliquot_vgpu **ret
     int result = check_args(args, &memory_bytes);
     if (result < 0)
         return result;
-    struct aliquot_vgpu *vgpu = calloc(1, sizeof(*vgpu));
+    struct aliquot_vgpu *vgpu = calloc(1, transport->vgpu_bytes);
     if (!vgpu)
         return -ENOMEM;
-    atomic_init(&vgpu->refs, 1);
-    vgpu->epoll_fd = -1;
-    vgpu->timeout_ms = args->timeout_ms ? args->timeout_ms : ALIQUOT_TIMEOUT_DEFAULT_MS;
-    vgpu->next_context_id = vgpu->next_resource_id = 1;
-    frontend_init(&vgpu->front);
-    host_visible_init(&vgpu->visible);
-    pthread_mutex_init(&vgpu->lock, NULL);
-    pthread_cond_init(&vgpu->no_waiters, NULL);
-    for (unsigned i = SLOT_COUNT; i-- > 0;) {
-        vgpu->commands[i].slot = (uint16_t)i;
-        vgpu->commands[i].next_free = vgpu->free_commands;
-        vgpu->free_commands = &vgpu->commands[i];
+    result = make_guard(&vgpu->fork_guard);
+    if (result < 0) {
+        free(vgpu);
+        return result;
     }
+    vgpu->transport = transport;
+    atomic_init(&vgpu->refs, 1);
+    vgpu->timeout_ms = args->timeout_ms ? args->timeout_ms : ALIQUOT_TIMEOUT_DEFAULT_MS;
+    vgpu->memory_bytes = memory_bytes;
+    pthread_mutex_init(&vgpu->lock, NULL);
+    pthread_cond_init(&vgpu->nobody_waits, NULL);
 
-    result = vgpu_start(vgpu, args, memory_bytes);
+    result = transport->open(vgpu, args);
     if (result < 0) {
         if (args->error && args->error_size)
             snprintf(args->error, args->error_size, "%s",
-                     vgpu->front.error[0] ? vgpu->front.error : strerror(-result));
-        if (!args->path)
-            vgpu->front.sock = -1; /* stays the caller's */
-        vgpu_release(vgpu);
+                     vgpu->error_text[0] ? vgpu->error_text : strerror(-result));
+        transport->release(vgpu);
         vgpu_unref(vgpu);
         return result;
     }
-    /* The mapping keeps the memory. */
-    close(vgpu->front.memfd);
-    vgpu->front.memfd = -1;
     *ret = vgpu;
     return 0;
 }
@@ -336,23 +183,22 @@ void aliquot_close(struct aliquot_vgpu *vgpu)
     if (vgpu_lock_lost(vgpu) == 0) {
         vgpu_lose(vgpu, -ECONNRESET, "closed");
         /* They are awake, and need what is torn down below for a moment more. */
-        while (vgpu->waiters)
-            pthread_cond_wait(&vgpu->no_waiters, &vgpu->lock);
+        while (vgpu->waiting)
+            pthread_cond_wait(&vgpu->nobody_waits, &vgpu->lock);
         vgpu_unlock(vgpu);
-        fence_reaper_join(vgpu);
+        vgpu->transport->settle(vgpu);
     }
     while (vgpu->contexts) {
         struct aliquot_context *context = vgpu->contexts;
         vgpu->contexts = context->next;
-        free(context);
+        vgpu->transport->context_release(context);
     }
     while (vgpu->resources) {
         struct aliquot_resource *resource = vgpu->resources;
         vgpu->resources = resource->next;
-        blob_release(resource);
-        free(resource);
+        vgpu->transport->resource_release(resource);
     }
-    vgpu_release(vgpu);
+    vgpu->transport->release(vgpu);
     vgpu_unref(vgpu);
 }
 
@@ -364,18 +210,14 @@ int aliquot_get_info(struct aliquot_vgpu *vgpu, struct aliquot_info *ret)
 
     if (result < 0)
         return result;
-    ring_reap(vgpu);
+    vgpu->transport->poll(vgpu);
     *ret = (struct aliquot_info){
-        .features = vgpu->front.features,
-        .num_scanouts = vgpu->front.num_scanouts,
-        .num_capsets = vgpu->front.num_capsets,
-        .memory_bytes = vgpu->heap.size_bytes,
-        .memory_free_bytes = vgpu->heap.free_bytes,
+        .features = vgpu->features,
+        .num_scanouts = vgpu->num_scanouts,
+        .num_capsets = vgpu->num_capsets,
         .errors = vgpu->errors,
-        .in_flight = vgpu->in_flight,
-        .host_visible_bytes = vgpu->visible.heap.size_bytes,
-        .host_visible_free_bytes = vgpu->visible.heap.free_bytes,
     };
+    vgpu->transport->get_info(vgpu, ret);
     vgpu_unlock(vgpu);
     return 0;
 }
@@ -387,7 +229,7 @@ int aliquot_last_error(struct aliquot_vgpu *vgpu, char *buf, size_t size)
     if (result < 0)
         return result;
     if (!vgpu->lost)
-        ring_reap(vgpu);
+        vgpu->transport->poll(vgpu);
     result = (int)strlen(vgpu->error_text);
     if (size > 0)
         snprintf(buf, size, "%s", vgpu->error_text);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The allocator of shared memory, by cases and against a plain map of pages. */
-#include "guest-driver/guest_heap.h"
+#include "guest-driver/vhost_user/guest_heap.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "guest-driver/vgpu.h"
+#include "guest-driver/vhost_user/vhost.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -11,33 +11,33 @@
 
 /* ---- slots ---------------------------------------------------------------------------------- */
 
-static uint8_t *slot_pointer(const struct aliquot_vgpu *vgpu, const struct ring_command *cmd)
+static uint8_t *slot_pointer(const struct vhost_vgpu *vgpu, const struct ring_command *cmd)
 {
     return (uint8_t *)vgpu->memory + vgpu->slots_offset + (size_t)cmd->slot * SLOT_BYTES;
 }
 
-static uint64_t slot_gpa(const struct aliquot_vgpu *vgpu, const struct ring_command *cmd)
+static uint64_t slot_gpa(const struct vhost_vgpu *vgpu, const struct ring_command *cmd)
 {
     return FRONTEND_MEMORY_GPA + vgpu->slots_offset + (uint64_t)cmd->slot * SLOT_BYTES;
 }
 
-static void *response_pointer(const struct aliquot_vgpu *vgpu, const struct ring_command *cmd)
+static void *response_pointer(const struct vhost_vgpu *vgpu, const struct ring_command *cmd)
 {
-    return cmd->in ? vgpu_pointer(vgpu, cmd->in) : slot_pointer(vgpu, cmd) + SLOT_REQUEST_BYTES;
+    return cmd->in ? vhost_pointer(vgpu, cmd->in) : slot_pointer(vgpu, cmd) + SLOT_REQUEST_BYTES;
 }
 
-static bool has_slot(const struct aliquot_vgpu *vgpu, const void *arg)
+static bool has_slot(const struct vhost_vgpu *vgpu, const void *arg)
 {
     return vgpu->free_commands != NULL;
 }
 
-int ring_command_get(struct aliquot_vgpu *vgpu, uint32_t type, uint32_t context_id,
+int ring_command_get(struct vhost_vgpu *vgpu, uint32_t type, uint32_t context_id,
                      uint32_t request_bytes, struct ring_command **ret, void *ret_request)
 {
     ring_reap(vgpu);
-    int result = vgpu->lost;
+    int result = vgpu->base.lost;
     if (result == 0 && !vgpu->free_commands)
-        result = ring_wait(vgpu, has_slot, NULL, vgpu_deadline_ns(vgpu));
+        result = ring_wait(vgpu, has_slot, NULL, vgpu_deadline_ns(&vgpu->base));
     if (result < 0)
         return result;
 
@@ -58,10 +58,10 @@ int ring_command_get(struct aliquot_vgpu *vgpu, uint32_t type, uint32_t context_
     return 0;
 }
 
-void ring_command_put(struct aliquot_vgpu *vgpu, struct ring_command *cmd)
+void ring_command_put(struct vhost_vgpu *vgpu, struct ring_command *cmd)
 {
-    vgpu_free(vgpu, cmd->out);
-    vgpu_free(vgpu, cmd->in);
+    vhost_free(vgpu, cmd->out);
+    vhost_free(vgpu, cmd->in);
     if (cmd->fence)
         aliquot_fence_unref(cmd->fence);
     if (cmd->resource)
@@ -73,7 +73,7 @@ void ring_command_put(struct aliquot_vgpu *vgpu, struct ring_command *cmd)
     vgpu->free_commands = cmd;
 }
 
-void ring_command_fence(struct aliquot_vgpu *vgpu, struct ring_command *cmd,
+void ring_command_fence(struct vhost_vgpu *vgpu, struct ring_command *cmd,
                         struct aliquot_fence *fence, int ring_idx)
 {
     struct virtio_gpu_ctrl_hdr *header = (void *)slot_pointer(vgpu, cmd);
@@ -116,7 +116,7 @@ static const char *command_name(uint32_t type)
 }
 
 /* The command is over, with the device's answer or the loss of the vGPU. */
-static void finish_command(struct aliquot_vgpu *vgpu, struct ring_command *cmd, int error)
+static void finish_command(struct vhost_vgpu *vgpu, struct ring_command *cmd, int error)
 {
     cmd->in_flight = false;
     cmd->error = error;
@@ -125,18 +125,18 @@ static void finish_command(struct aliquot_vgpu *vgpu, struct ring_command *cmd, 
     if (cmd->on_done)
         cmd->on_done(vgpu, cmd);
     if (cmd->fence)
-        fence_complete(cmd->fence, error);
+        vhost_fence_complete(cmd->fence, error);
     if (cmd->waited) {
         cmd->done = true;
         return;
     }
-    if (error && !cmd->fence && !vgpu->lost)
-        vgpu->errors++;
+    if (error && !cmd->fence && !vgpu->base.lost)
+        vgpu->base.errors++;
     ring_command_put(vgpu, cmd);
 }
 
 /* Checks what the device has made of a command; false if it broke the protocol. */
-static bool take_answer(struct aliquot_vgpu *vgpu, struct ring_command *cmd, uint32_t bytes)
+static bool take_answer(struct vhost_vgpu *vgpu, struct ring_command *cmd, uint32_t bytes)
 {
     struct virtio_gpu_ctrl_hdr header;
     int error = 0;
@@ -149,36 +149,37 @@ static bool take_answer(struct aliquot_vgpu *vgpu, struct ring_command *cmd, uin
         return false;
     if (header.type != cmd->expect) {
         error = response_errno(header.type);
-        vgpu_error(vgpu, "%s: %s", command_name(cmd->type), virtio_gpu_response_name(header.type));
+        vgpu_error(&vgpu->base, "%s: %s", command_name(cmd->type),
+                   virtio_gpu_response_name(header.type));
     }
     finish_command(vgpu, cmd, error);
     return true;
 }
 
-bool ring_reap(struct aliquot_vgpu *vgpu)
+bool ring_reap(struct vhost_vgpu *vgpu)
 {
     void *token;
     uint32_t bytes;
     int result = 0;
     bool any = false;
 
-    if (vgpu->lost)
+    if (vgpu->base.lost)
         return false;
-    while (!vgpu->lost && (result = vring_drv_get_used(&vgpu->control, &token, &bytes)) == 1) {
+    while (!vgpu->base.lost && (result = vring_drv_get_used(&vgpu->control, &token, &bytes)) == 1) {
         any = true;
         if (!take_answer(vgpu, token, bytes)) {
-            vgpu_lose(vgpu, -EPROTO, "the server gave a malformed answer");
+            vgpu_lose(&vgpu->base, -EPROTO, "the server gave a malformed answer");
             return true;
         }
     }
     if (result < 0)
-        vgpu_lose(vgpu, -EPROTO, "the server broke the used ring");
+        vgpu_lose(&vgpu->base, -EPROTO, "the server broke the used ring");
     else if (any)
         ring_wake(vgpu);
     return any || result < 0;
 }
 
-void ring_fail_all(struct aliquot_vgpu *vgpu, int error)
+void ring_fail_all(struct vhost_vgpu *vgpu, int error)
 {
     for (unsigned i = 0; i < SLOT_COUNT; i++) {
         if (vgpu->commands[i].in_flight)
@@ -188,10 +189,10 @@ void ring_fail_all(struct aliquot_vgpu *vgpu, int error)
 
 /* ---- waiting -------------------------------------------------------------------------------- */
 
-void ring_wake(struct aliquot_vgpu *vgpu)
+void ring_wake(struct vhost_vgpu *vgpu)
 {
     for (struct waiter *w = vgpu->waiters; w; w = w->next) {
-        if (vgpu->lost || w->ready(vgpu, w->arg))
+        if (vgpu->base.lost || w->ready(vgpu, w->arg))
             pthread_cond_signal(&w->cond);
     }
 }
@@ -223,7 +224,7 @@ static struct verdict check_server(const struct frontend *front, const struct ep
 }
 
 /* Sleeps on the notification on behalf of all. */
-static void lead(struct aliquot_vgpu *vgpu, int64_t now_ns, int64_t deadline_ns)
+static void lead(struct vhost_vgpu *vgpu, int64_t now_ns, int64_t deadline_ns)
 {
     struct epoll_event events[4];
     int timeout_ms = -1;
@@ -235,30 +236,30 @@ static void lead(struct aliquot_vgpu *vgpu, int64_t now_ns, int64_t deadline_ns)
         timeout_ms = ms > INT_MAX ? INT_MAX : (int)ms;
     }
     vgpu->leading = true;
-    pthread_mutex_unlock(&vgpu->lock);
+    pthread_mutex_unlock(&vgpu->base.lock);
     int count = epoll_wait(vgpu->epoll_fd, events, 4, timeout_ms);
     struct verdict verdict = check_server(&vgpu->front, events, count);
-    pthread_mutex_lock(&vgpu->lock);
+    pthread_mutex_lock(&vgpu->base.lock);
     vgpu->leading = false;
     vring_drv_enable_notify(&vgpu->control, false);
     ring_reap(vgpu); /* what was done before the end counts as done */
     if (verdict.has_message)
         host_visible_serve(vgpu, SERVE_MESSAGES);
     if (verdict.error)
-        vgpu_lose(vgpu, verdict.error, verdict.text);
+        vgpu_lose(&vgpu->base, verdict.error, verdict.text);
 }
 
-static void sleep_until(struct aliquot_vgpu *vgpu, struct waiter *w, int64_t deadline_ns)
+static void sleep_until(struct vhost_vgpu *vgpu, struct waiter *w, int64_t deadline_ns)
 {
     struct timespec ts = {.tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000};
 
     if (deadline_ns == INT64_MAX)
-        pthread_cond_wait(&w->cond, &vgpu->lock);
+        pthread_cond_wait(&w->cond, &vgpu->base.lock);
     else
-        pthread_cond_clockwait(&w->cond, &vgpu->lock, CLOCK_MONOTONIC, &ts);
+        pthread_cond_clockwait(&w->cond, &vgpu->base.lock, CLOCK_MONOTONIC, &ts);
 }
 
-int ring_wait(struct aliquot_vgpu *vgpu, wait_ready_fn ready, const void *arg, int64_t deadline_ns)
+int ring_wait(struct vhost_vgpu *vgpu, wait_ready_fn ready, const void *arg, int64_t deadline_ns)
 {
     struct waiter self = {
         .cond = PTHREAD_COND_INITIALIZER, .ready = ready, .arg = arg, .next = vgpu->waiters};
@@ -267,11 +268,12 @@ int ring_wait(struct aliquot_vgpu *vgpu, wait_ready_fn ready, const void *arg, i
     if (self.next)
         self.next->prev = &self;
     vgpu->waiters = &self;
+    vgpu_wait_begin(&vgpu->base);
     for (;;) {
         ring_reap(vgpu);
         if (ready(vgpu, arg))
             break;
-        result = vgpu->lost;
+        result = vgpu->base.lost;
         if (result < 0)
             break;
         int64_t now_ns = deadline_ns == INT64_MAX ? 0 : monotonic_ns();
@@ -290,22 +292,21 @@ int ring_wait(struct aliquot_vgpu *vgpu, wait_ready_fn ready, const void *arg, i
         vgpu->waiters = self.next;
     if (self.next)
         self.next->prev = self.prev;
-    if (!vgpu->waiters)
-        pthread_cond_signal(&vgpu->no_waiters);
-    else if (!vgpu->leading) /* somebody has to */
+    if (vgpu->waiters && !vgpu->leading) /* somebody has to */
         pthread_cond_signal(&vgpu->waiters->cond);
+    vgpu_wait_end(&vgpu->base);
     pthread_cond_destroy(&self.cond);
     return result;
 }
 
 /* ---- sending -------------------------------------------------------------------------------- */
 
-static bool has_progressed(const struct aliquot_vgpu *vgpu, const void *arg)
+static bool has_progressed(const struct vhost_vgpu *vgpu, const void *arg)
 {
     return vgpu->completions != *(const uint64_t *)arg;
 }
 
-static void kick(struct aliquot_vgpu *vgpu)
+static void kick(struct vhost_vgpu *vgpu)
 {
     const uint64_t one = 1;
 
@@ -314,17 +315,17 @@ static void kick(struct aliquot_vgpu *vgpu)
         ;
 }
 
-int ring_send(struct aliquot_vgpu *vgpu, struct ring_command *cmd, uint32_t request_bytes)
+int ring_send(struct vhost_vgpu *vgpu, struct ring_command *cmd, uint32_t request_bytes)
 {
     struct vring_seg segs[3];
     unsigned n = 0;
-    int result = vgpu->lost;
+    int result = vgpu->base.lost;
 
     segs[n++] = (struct vring_seg){slot_gpa(vgpu, cmd), request_bytes};
     if (cmd->out)
-        segs[n++] = (struct vring_seg){vgpu_gpa(vgpu, cmd->out), cmd->out_bytes};
+        segs[n++] = (struct vring_seg){vhost_gpa(vgpu, cmd->out), cmd->out_bytes};
     segs[n++] = (struct vring_seg){
-        cmd->in ? vgpu_gpa(vgpu, cmd->in) : slot_gpa(vgpu, cmd) + SLOT_REQUEST_BYTES,
+        cmd->in ? vhost_gpa(vgpu, cmd->in) : slot_gpa(vgpu, cmd) + SLOT_REQUEST_BYTES,
         cmd->response_capacity,
     };
     /* An answer that the device forgets to write must not be an older one's. */
@@ -336,7 +337,7 @@ int ring_send(struct aliquot_vgpu *vgpu, struct ring_command *cmd, uint32_t requ
         if (result != -ENOSPC)
             break;
         if (deadline_ns == 0)
-            deadline_ns = vgpu_deadline_ns(vgpu);
+            deadline_ns = vgpu_deadline_ns(&vgpu->base);
         uint64_t before = vgpu->completions;
         result = ring_wait(vgpu, has_progressed, &before, deadline_ns);
     }
@@ -353,21 +354,22 @@ int ring_send(struct aliquot_vgpu *vgpu, struct ring_command *cmd, uint32_t requ
     return 0;
 }
 
-static bool is_done(const struct aliquot_vgpu *vgpu, const void *arg)
+static bool is_done(const struct vhost_vgpu *vgpu, const void *arg)
 {
     return ((const struct ring_command *)arg)->done;
 }
 
-int ring_call(struct aliquot_vgpu *vgpu, struct ring_command *cmd, uint32_t request_bytes)
+int ring_call(struct vhost_vgpu *vgpu, struct ring_command *cmd, uint32_t request_bytes)
 {
     cmd->waited = true;
     int result = ring_send(vgpu, cmd, request_bytes);
     if (result < 0)
         return result;
-    result = ring_wait(vgpu, is_done, cmd, vgpu_deadline_ns(vgpu));
+    result = ring_wait(vgpu, is_done, cmd, vgpu_deadline_ns(&vgpu->base));
     if (result < 0) {
         cmd->waited = false; /* the slot is free when the answer comes */
-        vgpu_error(vgpu, "%s: no answer within %u ms", command_name(cmd->type), vgpu->timeout_ms);
+        vgpu_error(&vgpu->base, "%s: no answer within %u ms", command_name(cmd->type),
+                   vgpu->base.timeout_ms);
         return result;
     }
     result = cmd->error;
@@ -376,7 +378,7 @@ int ring_call(struct aliquot_vgpu *vgpu, struct ring_command *cmd, uint32_t requ
     return result;
 }
 
-bool ring_response(const struct aliquot_vgpu *vgpu, const struct ring_command *cmd, void *dst,
+bool ring_response(const struct vhost_vgpu *vgpu, const struct ring_command *cmd, void *dst,
                    uint32_t bytes)
 {
     if (bytes > cmd->response_bytes)

@@ -2,8 +2,8 @@
 /*
  * Which parts of the shared memory are in use: an allocator of page-aligned blocks of a range of
  * offsets. All its bookkeeping lives in private memory, where the device can't reach it; the range
- * itself is never touched. Used by vgpu.c for backing and for commands too large for a slot.
- * Nothing here locks.
+ * itself is never touched. Used for backing and for commands too large for a slot, and for the
+ * host-visible region. Nothing here locks.
  *
  * Free blocks hang in lists by power-of-two size, and each block knows its neighbours, so that a
  * freed block merges at once. Both directions take constant time, apart from the search inside one

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "guest-driver/guest_heap.h"
+#include "guest-driver/vhost_user/guest_heap.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -18,12 +18,12 @@
 #ifndef ALIQUOT_GUEST_HOST_VISIBLE_H
 #define ALIQUOT_GUEST_HOST_VISIBLE_H
 
-#include "guest-driver/guest_heap.h"
+#include "guest-driver/vhost_user/guest_heap.h"
 #include "protocol/vhost_user.h"
 
 #include <stdbool.h>
 
-struct aliquot_vgpu;
+struct vhost_vgpu;
 
 struct host_visible {
     int sock;               /* owned: the channel; -1 = there is no region */
@@ -45,6 +45,6 @@ void host_visible_finish(struct host_visible *v);
 int host_visible_start(struct host_visible *v, int sock, uint64_t bytes);
 
 /* Does what the server has said by now, up to so many messages. May lose the vGPU. */
-void host_visible_serve(struct aliquot_vgpu *vgpu, unsigned max_messages);
+void host_visible_serve(struct vhost_vgpu *vgpu, unsigned max_messages);
 
 #endif

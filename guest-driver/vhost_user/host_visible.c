@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "guest-driver/host_visible.h"
-#include "guest-driver/vgpu.h"
+#include "guest-driver/vhost_user/host_visible.h"
+#include "guest-driver/vhost_user/vhost.h"
 
 #include <errno.h>
 #include <string.h>
@@ -121,15 +121,15 @@ static bool is_long_enough(int fd, uint64_t offset, uint64_t bytes)
 }
 
 /* The blob for which a RESOURCE_MAP_BLOB is in flight that asks for just this. */
-static struct aliquot_resource *wanted(struct aliquot_vgpu *vgpu, const struct vhost_user_mmap *map)
+static struct vhost_resource *wanted(struct vhost_vgpu *vgpu, const struct vhost_user_mmap *map)
 {
     for (unsigned i = 0; i < SLOT_COUNT; i++) {
         const struct ring_command *cmd = &vgpu->commands[i];
         if (!cmd->resource || cmd->type != VIRTIO_GPU_CMD_RESOURCE_MAP_BLOB)
             continue;
-        struct aliquot_resource *resource = cmd->resource;
+        struct vhost_resource *resource = cmd->resource;
         if (resource->placing && !resource->shown && resource->place &&
-            resource->place->offset == map->shm_offset && resource->blob_bytes == map->len &&
+            resource->place->offset == map->shm_offset && resource->base.blob_bytes == map->len &&
             resource->host_fd < 0)
             return resource;
     }
@@ -137,10 +137,10 @@ static struct aliquot_resource *wanted(struct aliquot_vgpu *vgpu, const struct v
 }
 
 /* Takes the descriptor of the message. False: it is not what was asked for. */
-static bool show(struct aliquot_vgpu *vgpu, const struct vhost_user_mmap *map)
+static bool show(struct vhost_vgpu *vgpu, const struct vhost_user_mmap *map)
 {
     struct host_visible *v = &vgpu->visible;
-    struct aliquot_resource *resource = wanted(vgpu, map);
+    struct vhost_resource *resource = wanted(vgpu, map);
 
     if (!resource || !is_long_enough(v->input_fd, map->fd_offset, map->len))
         return false;
@@ -173,7 +173,7 @@ static int answer(struct host_visible *v, uint64_t status)
 }
 
 /* A complete message. Status 0 = done; -EPROTO: it makes no sense. */
-static int obey(struct aliquot_vgpu *vgpu, uint64_t *ret_status)
+static int obey(struct vhost_vgpu *vgpu, uint64_t *ret_status)
 {
     struct host_visible *v = &vgpu->visible;
     const struct vhost_user_header header = v->input.header;
@@ -201,12 +201,12 @@ static int obey(struct aliquot_vgpu *vgpu, uint64_t *ret_status)
     }
 }
 
-void host_visible_serve(struct aliquot_vgpu *vgpu, unsigned max_messages)
+void host_visible_serve(struct vhost_vgpu *vgpu, unsigned max_messages)
 {
     struct host_visible *v = &vgpu->visible;
     int result = 1;
 
-    for (unsigned i = 0; i < max_messages && v->sock >= 0 && !vgpu->lost; i++) {
+    for (unsigned i = 0; i < max_messages && v->sock >= 0 && !vgpu->base.lost; i++) {
         uint64_t status;
         result = read_message(v);
         if (result == 0)
@@ -222,7 +222,7 @@ void host_visible_serve(struct aliquot_vgpu *vgpu, unsigned max_messages)
             close(v->input_fd);
         v->input_fd = -1;
         if (result < 0)
-            vgpu_lose(vgpu, result,
+            vgpu_lose(&vgpu->base, result,
                       result == -EPROTO ? "the server broke the protocol of shared memory"
                                         : "the server closed the connection");
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "guest-driver/frontend.h"
-#include "guest-driver/vgpu.h"
+#include "guest-driver/vhost_user/frontend.h"
+#include "guest-driver/vhost_user/vhost.h"
 #include "protocol/msg_socket.h"
 #include "protocol/vhost_user.h"
 

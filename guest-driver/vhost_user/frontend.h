@@ -2,8 +2,8 @@
 /*
  * The vhost-user front-end: the conversation that hands our memory and rings to the server and
  * starts the device. After it nothing is said on the socket any more; its end means that the server
- * is gone. Used by vgpu.c alone. Answers are checked for type, size and sense: a server that talks
- * garbage gets -EPROTO, never trust.
+ * is gone. Used by transport.c alone. Answers are checked for type, size and sense: a server that
+ * talks garbage gets -EPROTO, never trust.
  */
 #ifndef ALIQUOT_GUEST_FRONTEND_H
 #define ALIQUOT_GUEST_FRONTEND_H
