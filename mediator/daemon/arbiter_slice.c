@@ -120,8 +120,9 @@ static uint64_t used(struct arbiter_vgpu *v, uint64_t held_ns, uint64_t now_ns, 
 
     if (good && v->ack.in_flight > 0)
         now_ahead_ns = now_ns - MIN(MAX(begun_ns, from_ns), now_ns);
-    reported_ns = reported_ns > v->ahead_ns ? reported_ns - v->ahead_ns : 0;
-    v->ahead_ns = v->ack.in_flight > 0 ? v->ahead_ns + now_ahead_ns : 0;
+    uint64_t known_ns = MIN(reported_ns, v->ahead_ns);
+    reported_ns -= known_ns;
+    v->ahead_ns = v->ack.in_flight > 0 ? v->ahead_ns - known_ns + now_ahead_ns : 0;
     v->accounted_busy_ns = v->ack.busy_ns;
     return MIN(reported_ns + now_ahead_ns, held_ns);
 }

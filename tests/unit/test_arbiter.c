@@ -677,6 +677,29 @@ static void test_early_and_gone(void **state)
     assert_killed(&a);
 }
 
+/* What was counted of a piece while it ran is taken off its own report alone: of one that always has
+ * something in flight, all is counted. */
+static void test_always_in_flight(void **state)
+{
+    open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    join(&a, "a");
+    enter(&a);
+    for (int i = 0; i < 20; i++) {
+        uint64_t begun_ns = a.entered_ns;
+        do
+            stats(&a); /* accounts */
+        while (now_ns() < begun_ns + 500000);
+        assert_true(try_to_enter(&a)); /* the next one, while this one runs */
+        lease_release(&a.lease, a.fds.doorbell, 0, begun_ns, a.entered_ns, false);
+    }
+    end(&a, true);
+    uint64_t reported_ns = a.ack->slots[LEASE_SLOT_GL].busy_ns;
+    assert_true(reported_ns >= UINT64_C(20) * 500000);
+    uint64_t busy_ns = stats(&a).busy_ns;
+    assert_true(busy_ns <= reported_ns + reported_ns / 50);
+    assert_true(busy_ns >= reported_ns - reported_ns / 50);
+}
+
 /* ---- processes of the Vulkan layer ----------------------------------------------------------- */
 
 /* Another participant of p's vGPU. */
@@ -1030,6 +1053,7 @@ int main(void)
         TEST(test_pretends_progress_while_it_leaves),
         TEST(test_does_not_ring_when_it_has_left),
         TEST(test_holds_the_gpu_for_ever),
+        TEST(test_always_in_flight),
         TEST(test_rings_in_a_loop),
         TEST(test_works_and_rings_in_a_loop),
         TEST(test_early),
