@@ -571,6 +571,16 @@ static void wait_for_full_bounds(const struct part *p)
     }
 }
 
+/* Another participant of p's vGPU. */
+static struct part worker_of(const struct part *p, uint32_t slot)
+{
+    struct part w = {.vgpu = p->vgpu, .grant = p->grant, .ack = p->ack, .fds = p->fds};
+
+    assert_int_equal(lease_attach(&w.lease, w.grant, w.ack, slot), 0);
+    arbiter_slot_taken(p->vgpu, slot, 0); /* it has no process of its own */
+    return w;
+}
+
 /* a leaves with one job on the GPU, and b has submitted one. */
 static void hand_over_early(uint64_t reset_after_ns)
 {
@@ -632,8 +642,7 @@ static void test_not_early_before_the_last_job(void **state)
     open_early_arbiter(0);
     join(&a, "a");
     join(&b, "b");
-    struct part w = {.vgpu = a.vgpu, .grant = a.grant, .ack = a.ack, .fds = a.fds};
-    assert_int_equal(lease_attach(&w.lease, w.grant, w.ack, 1), 0);
+    struct part w = worker_of(&a, 1);
     enter(&a);
     assert_true(try_to_enter(&w));
     assert_false(ask(&b));
@@ -701,16 +710,6 @@ static void test_always_in_flight(void **state)
 }
 
 /* ---- processes of the Vulkan layer ----------------------------------------------------------- */
-
-/* Another participant of p's vGPU. */
-static struct part worker_of(const struct part *p, uint32_t slot)
-{
-    struct part w = {.vgpu = p->vgpu, .grant = p->grant, .ack = p->ack, .fds = p->fds};
-
-    assert_int_equal(lease_attach(&w.lease, w.grant, w.ack, slot), 0);
-    arbiter_slot_taken(p->vgpu, slot, 0); /* it has no process of its own */
-    return w;
-}
 
 static void test_workers_count(void **state)
 {

@@ -123,17 +123,17 @@ static void test_80_columns(void **state)
 }
 
 /* All that there is, contexts of OpenGL and of Vulkan and the time of the latter too. */
-static void test_100_columns(void **state)
+static void test_104_columns(void **state)
 {
     static const char *const lines[] = {
-        "NAME             STATE      SHARE   WAIT    P99  LAT99 SUB/S MEMORY  GL VK  VSHARE WEIGHT "
-        "GPU",
-        "a-name-that-is-~ running    70.0%   0.0%      -      -  4.6E   8.0E   0  0    0.0%  10000 "
-        "renderD128",
-        "a                running    30.0%   5.0%  1.0ms 16.0ms    20   2.0M   3  2   10.0%    100 "
-        "software",
+        "NAME                 STATE      SHARE   WAIT    P99  LAT99 SUB/S MEMORY  GL VK  VSHARE "
+        "WEIGHT GPU",
+        "a-name-that-is-long~ running    70.0%   0.0%      -      -  4.6E   8.0E   0  0    0.0% "
+        " 10000 renderD128",
+        "a                    running    30.0%   5.0%  1.0ms 16.0ms    20   2.0M   3  2   10.0% "
+        "   100 software",
     };
-    const struct top_view view = {.width = 100};
+    const struct top_view view = {.width = 104};
     struct top_text t;
     assert_int_equal(top_view_format(&view, &before, &now, &t), 0);
     for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
@@ -233,7 +233,7 @@ int main(void)
                                        cmocka_unit_test(test_all_sizes),
                                        cmocka_unit_test(test_80_columns),
                                        cmocka_unit_test(test_80_columns_of_short_names),
-                                       cmocka_unit_test(test_100_columns),
+                                       cmocka_unit_test(test_104_columns),
                                        cmocka_unit_test(test_40_columns),
                                        cmocka_unit_test(test_numbers),
                                        cmocka_unit_test(test_seconds),
