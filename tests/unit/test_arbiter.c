@@ -673,10 +673,8 @@ static void test_early_beside_one_that_hangs(void **state)
 static void test_early_and_gone(void **state)
 {
     hand_over_early(0);
-    detach(&b);
-    assert_int_equal(state_of(&a), LEASE_YIELDING);
+    detach(&b); /* a may have the GPU again */
     end(&a, true);
-    wait_for_state(&a, LEASE_IDLE);
     attach(&b);
     enter(&b);
     wait_for_full_bounds(&b);
