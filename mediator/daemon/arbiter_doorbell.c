@@ -2,10 +2,10 @@
 /*
  * Doorbells, and how often they are heard. Each ring wakes a thread of real-time priority, and a
  * renderer that rings in a loop would keep it, and a processor with it, from all others. So a vGPU
- * may ring RINGS_MAX times in a row, and once every RING_NS in the long run; one that rings more is
- * not heard any more, but looked at when it has rung, at times of our own: all such vGPUs together
- * cost one look every RING_NS, and those of them that others wait for one more each. One that has
- * been quiet between two looks is heard again.
+ * may ring RINGS_MAX times in a row, and in the long run as often as fill_ns() says. One that rings
+ * more is not heard any more: it is looked at times of our own whether such ones have rung, all of
+ * them at once, so that their rings cost the same however many there are. One that has been quiet
+ * for as long as a ring costs is heard again.
  */
 #include "mediator/daemon/arbiter_internal.h"
 
@@ -16,6 +16,20 @@
 
 #define RINGS_MAX 64u
 #define RING_NS UINT64_C(250000)
+/* So many vGPUs have the full rate each; more have to share. */
+#define FULL_RATE_VGPUS 4
+/* Looks at so many cost as much as is to be spent in RING_NS. */
+#define LOOKS_AT_ONCE 16
+
+static uint64_t fill_ns(const struct arbiter *a)
+{
+    return RING_NS * (1 + a->n_vgpus / FULL_RATE_VGPUS);
+}
+
+static uint64_t pause_ns(const struct arbiter *a)
+{
+    return RING_NS * (1 + a->n_muted / LOOKS_AT_ONCE);
+}
 
 static int listen_to(struct arbiter_vgpu *v, int op, uint32_t events)
 {
@@ -45,10 +59,10 @@ static void mute(struct arbiter_vgpu *v, uint64_t now_ns)
     if (listen_to(v, EPOLL_CTL_MOD, 0) < 0)
         return;
     v->bell.muted = true;
-    v->bell.looked_ns = now_ns;
+    v->bell.filled_ns = now_ns;
     v->bell.floods++;
     if (a->n_muted++ == 0)
-        a->look_ns = now_ns + RING_NS;
+        a->look_ns = now_ns + pause_ns(a);
 }
 
 static void unmute(struct arbiter_vgpu *v, uint64_t now_ns)
@@ -64,12 +78,12 @@ static void unmute(struct arbiter_vgpu *v, uint64_t now_ns)
 
 void arbiter_doorbell_rung(struct arbiter_vgpu *v, uint64_t now_ns)
 {
-    uint64_t more = (now_ns - v->bell.filled_ns) / RING_NS;
+    uint64_t every_ns = fill_ns(v->arbiter), more = (now_ns - v->bell.filled_ns) / every_ns;
 
     if (v->bell.muted) /* it rang before we were deaf */
         return;
     v->bell.rings++;
-    v->bell.filled_ns += more * RING_NS;
+    v->bell.filled_ns += more * every_ns;
     v->bell.left = (unsigned)MIN(v->bell.left + more, (uint64_t)RINGS_MAX);
     arbiter_look_at(v, now_ns);
     if (v->bell.left > 0)
@@ -78,36 +92,24 @@ void arbiter_doorbell_rung(struct arbiter_vgpu *v, uint64_t now_ns)
         mute(v, now_ns);
 }
 
-static void look(struct arbiter_vgpu *v, uint64_t now_ns)
+void arbiter_look_at_muted(struct arbiter *a, uint64_t now_ns)
 {
     eventfd_t count;
 
-    v->bell.looked_ns = now_ns;
-    if (eventfd_read(v->doorbell_fd, &count) < 0) { /* it has been quiet */
-        unmute(v, now_ns);
-        return;
-    }
-    v->bell.rings++;
-    arbiter_look_at(v, now_ns);
-}
-
-void arbiter_look_at_muted(struct arbiter *a, uint64_t now_ns)
-{
-    struct arbiter_vgpu *oldest = NULL;
-
     if (a->n_muted == 0 || now_ns < a->look_ns)
         return;
-    a->look_ns = now_ns + RING_NS;
     for (struct arbiter_vgpu *v = a->vgpus; v; v = v->next) {
         if (!v->bell.muted)
             continue;
-        if (v->place == PLACE_IN || v->place == PLACE_LEAVING)
-            look(v, now_ns);
-        else if (!oldest || v->bell.looked_ns < oldest->bell.looked_ns)
-            oldest = v;
+        if (eventfd_read(v->doorbell_fd, &count) == 0) {
+            v->bell.rings++;
+            v->bell.filled_ns = now_ns;
+            arbiter_look_at(v, now_ns);
+        } else if (now_ns - v->bell.filled_ns >= fill_ns(a)) {
+            unmute(v, now_ns);
+        }
     }
-    if (oldest)
-        look(oldest, now_ns);
+    a->look_ns = now_ns + pause_ns(a);
 }
 
 uint64_t arbiter_next_look_ns(const struct arbiter *a)

@@ -58,7 +58,6 @@ struct arbiter_vgpu {
         unsigned left;      /* rings that would be heard now, */
         uint64_t filled_ns; /* … then */
         bool muted;
-        uint64_t looked_ns; /* muted: for the last time */
     } bell;
 
     enum arbiter_place place;
