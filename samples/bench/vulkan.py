@@ -29,7 +29,7 @@ from lib.place import PLACES, RIG, UNINTERRUPTED
 from lib.report import machine, progress, write_json
 from lib.sharing import ENDING, Rounds, end_once, measure_places
 from lib.turns import NATIVE, VTEST, Turns, environments
-from lib.workloads import add_options, known_workloads, parse_options, run_workload
+from lib.workloads import TIMEOUT, add_options, known_workloads, parse_options, run_workload
 
 # Where the GPU is the limit, sharing must not be seen. Elsewhere it is to be no worse than what
 # Venus reached over virgl_test_server where that could map device memory.
@@ -40,7 +40,8 @@ TARGET_OF_NATIVE = {'compute-fill': 0.98, 'draws-prerecorded': 0.98, 'draws-reco
 TARGET_VKMARK_OF_NATIVE = 0.95
 TARGET_OF_PEER = 1.0
 
-TRY_SECONDS, TRY_TIMEOUT = 0.05, 4
+TRY_SECONDS = 0.05
+TRY_TIMEOUT = 8  # seconds; who can't map device memory may hang
 NEEDS_MAPPING = 'memcpy'
 UDMABUF = pathlib.Path('/dev/udmabuf')
 # Venus looks into device memory for the state of fences and the like, unless told not to.
@@ -113,10 +114,10 @@ def measure_workload(options, turns, workload):
     return turns.compared_rows(workload, TARGET_OF_NATIVE.get(workload), TARGET_OF_PEER)
 
 
-def try_vkmark(env, scene):
+def try_vkmark(env, scene, timeout=TIMEOUT):
     """Why the scene is not drawn; None if it is."""
     try:
-        vkmark.run_scene(env, scene, TRY_SECONDS, TRY_TIMEOUT)
+        vkmark.run_scene(env, scene, TRY_SECONDS, timeout)
     except Failed as e:
         return str(e)
     return None
@@ -132,7 +133,7 @@ def measure_vkmark(options, turns):
         else:
             good.append(scene)
     for column in (PEER, VTEST):
-        why = good and try_vkmark(turns.envs[column], good[0])
+        why = good and try_vkmark(turns.envs[column], good[0], TRY_TIMEOUT)
         turns.absent |= {(f'vkmark {scene}', column): tried(why) for scene in good if why}
     rows = []
     for scene in good:
