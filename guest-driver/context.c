@@ -16,9 +16,14 @@ static int create_context(struct aliquot_vgpu *vgpu, uint32_t capset_id, const c
 {
     if (!vgpu_has(vgpu, VIRTIO_GPU_F_VIRGL))
         return -EOPNOTSUPP;
-    if (capset_id > VIRTIO_GPU_CONTEXT_INIT_CAPSET_ID_MASK ||
-        (capset_id > VIRTIO_GPU_CAPSET_VIRGL2 && !vgpu_has(vgpu, VIRTIO_GPU_F_CONTEXT_INIT)))
+    if (capset_id > VIRTIO_GPU_CONTEXT_INIT_CAPSET_ID_MASK)
         return -EINVAL;
+    if (capset_id > VIRTIO_GPU_CAPSET_VIRGL2 && !vgpu_has(vgpu, VIRTIO_GPU_F_CONTEXT_INIT)) {
+        vgpu_error(vgpu, "no contexts but of virgl: %s",
+                   vgpu->without_context_init ? vgpu->without_context_init
+                                              : "the device does not offer CONTEXT_INIT");
+        return -EINVAL;
+    }
     struct aliquot_context *context = calloc(1, vgpu->transport->context_bytes);
     if (!context)
         return -ENOMEM;

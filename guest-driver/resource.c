@@ -86,14 +86,16 @@ int aliquot_resource_create_2d(struct aliquot_vgpu *vgpu, uint32_t format, uint3
 
 #define KNOWN_FLAGS (ALIQUOT_BLOB_MAPPABLE | ALIQUOT_BLOB_SHAREABLE | ALIQUOT_BLOB_CROSS_DEVICE)
 
-static int check_blob(const struct aliquot_vgpu *vgpu, const struct aliquot_context *context,
+static int check_blob(struct aliquot_vgpu *vgpu, const struct aliquot_context *context,
                       const struct aliquot_blob_args *args)
 {
     bool on_host = args->mem != ALIQUOT_BLOB_GUEST;
 
     if (!vgpu_has(vgpu, VIRTIO_GPU_F_RESOURCE_BLOB) ||
-        (on_host && !vgpu_has(vgpu, VIRTIO_GPU_F_VIRGL)))
+        (on_host && !vgpu_has(vgpu, VIRTIO_GPU_F_VIRGL))) {
+        vgpu_error(vgpu, "no blobs: the device does not offer RESOURCE_BLOB, or no 3D");
         return -EOPNOTSUPP;
+    }
     if (args->mem < ALIQUOT_BLOB_GUEST || args->mem > ALIQUOT_BLOB_HOST3D_GUEST ||
         (args->flags & ~KNOWN_FLAGS) || args->reserved || args->bytes == 0 ||
         args->bytes % PAGE_BYTES != 0 || args->bytes > BLOB_MAX_BYTES)
@@ -111,13 +113,13 @@ int aliquot_resource_create_blob(struct aliquot_vgpu *vgpu, struct aliquot_conte
                                  struct aliquot_resource **ret)
 {
     struct aliquot_resource *resource;
-    int result = check_blob(vgpu, context, args);
+    int result = vgpu_lock(vgpu);
 
-    if (result == 0)
-        result = vgpu_lock(vgpu);
     if (result < 0)
         return result;
-    result = vgpu->transport->blob_create(vgpu, context, args, &resource);
+    result = check_blob(vgpu, context, args);
+    if (result == 0)
+        result = vgpu->transport->blob_create(vgpu, context, args, &resource);
     if (result == 0) {
         resource->blob_bytes = args->bytes;
         resource->blob_mem = args->mem;

@@ -21,6 +21,10 @@ struct transport {
     /* Of its own structs, which begin with the common ones. They are allocated zeroed. */
     size_t vgpu_bytes, context_bytes, resource_bytes, fence_bytes;
 
+    /* The path of what a program gets that names nothing, for free(3): 0, -ENOMEM, or -ENOENT, with
+     * the reason in ERROR_TEXT_BYTES. NULL: there is no looking for one. Without a vGPU. */
+    int (*find)(char **ret_path, char *reason);
+
     /* Life. open connects, fills in features, num_scanouts and num_capsets, and takes from
      * memory_bytes what it needs itself; if it fails it says why with vgpu_error() and leaves
      * args->fd alone, and release and finish follow in any case.

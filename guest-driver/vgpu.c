@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest-driver/vgpu.h"
+#include "guest-driver/choice.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -138,20 +139,19 @@ static int check_args(const struct aliquot_open_args *args, uint64_t *ret_memory
     return 0;
 }
 
-int aliquot_open(const struct aliquot_open_args *args, struct aliquot_vgpu **ret)
+static void say(const struct aliquot_open_args *args, const char *text)
 {
-    const struct transport *transport = &transport_vhost_user;
-    uint64_t memory_bytes;
-
     if (args->error && args->error_size)
-        args->error[0] = '\0';
-    int result = check_args(args, &memory_bytes);
-    if (result < 0)
-        return result;
+        snprintf(args->error, args->error_size, "%s", text);
+}
+
+static int open_with(const struct transport *transport, const struct aliquot_open_args *args,
+                     uint64_t memory_bytes, struct aliquot_vgpu **ret)
+{
     struct aliquot_vgpu *vgpu = calloc(1, transport->vgpu_bytes);
     if (!vgpu)
         return -ENOMEM;
-    result = make_guard(&vgpu->fork_guard);
+    int result = make_guard(&vgpu->fork_guard);
     if (result < 0) {
         free(vgpu);
         return result;
@@ -165,15 +165,38 @@ int aliquot_open(const struct aliquot_open_args *args, struct aliquot_vgpu **ret
 
     result = transport->open(vgpu, args);
     if (result < 0) {
-        if (args->error && args->error_size)
-            snprintf(args->error, args->error_size, "%s",
-                     vgpu->error_text[0] ? vgpu->error_text : strerror(-result));
+        say(args, vgpu->error_text[0] ? vgpu->error_text : strerror(-result));
         transport->release(vgpu);
         vgpu_unref(vgpu);
         return result;
     }
     *ret = vgpu;
     return 0;
+}
+
+int aliquot_open(const struct aliquot_open_args *args, struct aliquot_vgpu **ret)
+{
+    const struct transport *transport = &transport_vhost_user;
+    struct aliquot_open_args chosen = *args;
+    char error[ERROR_TEXT_BYTES] = "";
+    char *path = NULL;
+    uint64_t memory_bytes;
+
+    say(args, "");
+    int result = check_args(args, &memory_bytes);
+    if (result < 0)
+        return result;
+    if (args->path) {
+        result = vgpu_choose(args->path, &transport, &path, error);
+        if (result < 0) {
+            say(args, error);
+            return result;
+        }
+        chosen.path = path;
+    }
+    result = open_with(transport, &chosen, memory_bytes, ret);
+    free(path);
+    return result;
 }
 
 void aliquot_close(struct aliquot_vgpu *vgpu)

@@ -4,7 +4,8 @@
  * each other:
  *   vgpu.c     life, lock, loss, errors       query.c     capsets and sync
  *   context.c  contexts, submission           resource.c  resources, transfers
- *   blob.c     blobs and their mapping        fence.c     fences
+ *   blob.c     mapping of blobs               fence.c     fences
+ *   choice.c   which way leads to the device
  * transport.h says what is left to a way to the device; the structs here are the beginning of its
  * own.
  *
@@ -38,6 +39,7 @@ struct aliquot_vgpu {
     uint64_t memory_bytes; /* the most that backing and large commands may take; whole pages */
     uint64_t features;     /* masks */
     uint32_t num_scanouts, num_capsets;
+    const char *without_context_init; /* why there is no CONTEXT_INIT, if it is not the device */
 
     pthread_mutex_t lock;               /* guards all below, and the transport's part */
     int lost;                           /* 0, or the negative errno that all calls fail with */

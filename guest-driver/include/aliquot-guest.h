@@ -1,13 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libaliquot-guest: a vGPU for a process, without a virtual machine.
+ * libaliquot-guest: a vGPU for a process, in a virtual machine or without one.
  *
- * The library is a virtio-gpu driver in user space. It connects to a vGPU's socket (aliquotd's, or
- * a stand-alone aliquot-renderer's) as a vhost-user front-end, with a memfd of its own in the part
- * of guest memory, and offers what a kernel driver offers to Mesa: capsets, contexts, resources
- * with backing in shared memory, transfers, command submission and fences. It neither knows nor
- * produces virgl or Venus commands; that is the caller's job. Memory of the host (Vulkan's, the
- * rings of Venus) is mapped as blob resources.
+ * The library offers what a kernel driver offers to Mesa: capsets, contexts, resources with backing
+ * in shared memory, transfers, command submission and fences. It neither knows nor produces virgl
+ * or Venus commands; that is the caller's job. Memory of the host (Vulkan's, the rings of Venus) is
+ * mapped as blob resources. There are two ways to the device, and a program need not know which it
+ * is on:
+ *   a socket       of aliquotd, or of a stand-alone aliquot-renderer, without a virtual machine.
+ * The library is a virtio-gpu driver in user space then: it connects as a vhost-user front-end,
+ * with a memfd of its own in the part of guest memory. a render node  of Linux's virtio_gpu driver,
+ * /dev/dri/renderD*, in a virtual machine. The kernel's driver has the virtqueues, and the library
+ * asks it through libdrm, which is loaded when such a node is opened.
+ *
+ * What differs on a render node, because the kernel is in between. It keeps the device's answers to
+ * itself (its log has those that are errors), so what the device refuses looks done: no fence, and
+ * no aliquot_resource_wait(), tells of it; aliquot_info.errors and in_flight stay 0. What the
+ * kernel refuses is an error of the call, at once. A call may wait in the kernel, where the device
+ * does not take up commands, for longer than the time-out; waits for fences end in time. A context
+ * exists on the device as long as it or a resource that was made in it does.
  *
  * Rules for all calls
  *
@@ -27,13 +38,14 @@
  *   otherwise counted in aliquot_info.errors and described by aliquot_last_error().
  *   The device executes commands in the order in which they were sent.
  * Time. No call waits for the server longer than the vGPU's time-out
- * (aliquot_open_args.timeout_ms), or its own parameter where it has one. Sending waits only when
- * the ring or the shared memory is full. When the server goes away all waiting calls return at
- * once; a call that does not wait may not notice yet. Threads. All calls on one vGPU and its
- * objects may come from any thread at any time, with the usual exception: nobody may be using what
- * is being destroyed or closed. A thread that waits takes the device's notification itself; the
- * library has a thread of its own only while a descriptor from aliquot_fence_fd() belongs to a
- * fence that is not done. Descriptors that the library makes are close-on-exec.
+ *   (aliquot_open_args.timeout_ms), or its own parameter where it has one. Sending waits only when
+ *   the ring or the shared memory is full. When the server goes away all waiting calls return at
+ *   once; a call that does not wait may not notice yet.
+ * Threads. All calls on one vGPU and its objects may come from any thread at any time, with the
+ *   usual exception: nobody may be using what is being destroyed or closed. A thread that waits
+ * takes the device's notification itself; the library has a thread of its own only while a
+ * descriptor from aliquot_fence_fd() belongs to a fence that is not done. Descriptors that the
+ * library makes are close-on-exec.
  */
 #ifndef ALIQUOT_GUEST_H
 #define ALIQUOT_GUEST_H
@@ -60,14 +72,25 @@ struct aliquot_fence;    /* the completion of a command, reference-counted */
 #define ALIQUOT_MEMORY_MAX_BYTES (64ull << 30)
 #define ALIQUOT_TIMEOUT_DEFAULT_MS 10000
 
+/*
+ * As path: the vGPU that this program is meant to have. That is the one that the environment
+ * variable ALIQUOT_SOCKET names (aliquot run sets it), a socket or a render node; else the
+ * virtio_gpu render node with the smallest number; else one on demand, from the socket aliquot.sock
+ * in /run/aliquot as root, else in $XDG_RUNTIME_DIR/aliquot.
+ */
+#define ALIQUOT_PATH_DEFAULT ""
+
 /* Zero it, then set what you need: 0 and NULL mean the default. */
 struct aliquot_open_args {
-    const char *path; /* socket to connect to */
+    /* The socket to connect to, or the render node to open (/dev/dri/renderD128: what is a
+     * character device is taken for one), or ALIQUOT_PATH_DEFAULT. */
+    const char *path;
     /* A connected SOCK_STREAM socket, used when path is NULL. It is consumed on success only. */
     int fd;
     uint32_t timeout_ms; /* of every wait; default ALIQUOT_TIMEOUT_DEFAULT_MS */
     /* Shared memory for backing and commands, rounded up to a page. Pages cost nothing until they
-     * are used. Default ALIQUOT_MEMORY_DEFAULT_BYTES. */
+     * are used. On a render node the kernel finds the memory, and this is what it is asked for at
+     * most. Default ALIQUOT_MEMORY_DEFAULT_BYTES. */
     uint64_t memory_bytes;
     char *error; /* receives one line about a failed aliquot_open(), NUL-terminated */
     size_t error_size;
@@ -77,9 +100,12 @@ struct aliquot_open_args {
 /*
  * Connects, negotiates and starts the vGPU. The caller owns *ret until aliquot_close().
  *   -EINVAL    arguments: no path and fd negative, memory_bytes out of range, reserved not 0
- *   -ENOENT, -ECONNREFUSED, -EACCES, … of connect(2)
+ *   -ENOENT, -ECONNREFUSED, -EACCES, … of connect(2), or open(2) of the render node
+ *   -ENOENT    ALIQUOT_PATH_DEFAULT finds nothing
+ *   -ENODEV    the device is no render node, or not one of virtio_gpu
+ *   -ENOPKG    there is no libdrm for the render node
  *   -EPROTO    the other side does not speak vhost-user, or not well
- *   -EPROTONOSUPPORT it lacks a feature we can't do without
+ *   -EPROTONOSUPPORT it lacks a feature we can't do without; a render node has to have 3D
  *   -ECONNRESET the other side hung up, which is also how it refuses
  *   -ETIMEDOUT, -ENOMEM, -EMFILE, …
  */
@@ -95,16 +121,21 @@ ALIQUOT_EXPORT void aliquot_close(struct aliquot_vgpu *vgpu);
 
 /* ---- asking --------------------------------------------------------------------------------- */
 
+#define ALIQUOT_BYTES_UNKNOWN UINT64_MAX
+
 struct aliquot_info {
-    uint64_t features; /* negotiated virtio feature bits, as masks: bit VIRTIO_GPU_F_VIRGL, … */
-    uint32_t num_scanouts;
+    /* Negotiated virtio feature bits, as masks: bit VIRTIO_GPU_F_VIRGL, …; on a render node those
+     * of them that the kernel tells. */
+    uint64_t features;
+    uint32_t num_scanouts; /* 0 on a render node, which has none */
     uint32_t num_capsets;
     uint64_t memory_bytes;            /* of shared memory for backing and large submits */
     uint64_t memory_free_bytes;       /* of it now */
     uint64_t errors;                  /* commands that failed with nobody waiting */
     uint64_t in_flight;               /* commands that the device has not answered */
     uint64_t host_visible_bytes;      /* of the region in which blobs of the host can be mapped at
-                                         once; 0 = none can */
+                                         once; 0 = none can; ALIQUOT_BYTES_UNKNOWN on a render node
+                                         that has one */
     uint64_t host_visible_free_bytes; /* of it now */
 };
 ALIQUOT_EXPORT int aliquot_get_info(struct aliquot_vgpu *vgpu, struct aliquot_info *ret);
@@ -129,8 +160,9 @@ ALIQUOT_EXPORT int aliquot_capset(struct aliquot_vgpu *vgpu, uint32_t id, uint32
 
 /*
  * Waits until the device has taken up all commands sent before, by one round trip of a command that
- * does nothing. It does not wait for the GPU: that is what fences are for. After it
- * aliquot_info.errors tells of all earlier commands that had no fence.
+ * does nothing. It does not wait for the GPU: that is what fences are for (but on a render node it
+ * does, since the kernel has no less). After it aliquot_info.errors tells of all earlier commands
+ * that had no fence.
  */
 ALIQUOT_EXPORT int aliquot_sync(struct aliquot_vgpu *vgpu);
 
@@ -145,17 +177,23 @@ ALIQUOT_EXPORT int aliquot_last_error(struct aliquot_vgpu *vgpu, char *buf, size
 
 /*
  * Makes a rendering context. capset_id says for which API (2 = virgl2, 4 = Venus); 0 is the
- * device's default, virgl. name is for the operator's eyes, cut to 63 bytes; NULL = the program's.
- * A round trip. -EOPNOTSUPP: the vGPU has no 3D; -EINVAL: no such capset.
+ * device's default, virgl. name is for the operator's eyes, cut to 63 bytes; NULL = the program's
+ * (older kernels always take the program's). A round trip over a socket.
+ *   -EOPNOTSUPP the vGPU has no 3D
+ *   -EINVAL     no such capset; or one above 2 where CONTEXT_INIT was not negotiated, because the
+ *               device does not offer it or the guest's kernel is too old: aliquot_last_error()
+ * says which
  */
 ALIQUOT_EXPORT int aliquot_context_create(struct aliquot_vgpu *vgpu, uint32_t capset_id,
                                           const char *name, struct aliquot_context **ret);
 /* NULL is fine. */
 ALIQUOT_EXPORT void aliquot_context_destroy(struct aliquot_context *context);
-/* The number the device knows it by. */
+/* The number the device knows it by; 0 on a render node, where the kernel keeps it to itself. */
 ALIQUOT_EXPORT uint32_t aliquot_context_id(const struct aliquot_context *context);
 
-/* Lets commands of the context use the resource (or no longer). Not waited for. */
+/* Lets commands of the context use the resource (or no longer). Not waited for. On a render node
+ * the kernel answers: -EINVAL: a blob of another context that is not ALIQUOT_BLOB_SHAREABLE;
+ * -ENOENT: it is not attached. Where a resource was made, it stays attached. */
 ALIQUOT_EXPORT int aliquot_context_attach(struct aliquot_context *context,
                                           struct aliquot_resource *resource);
 ALIQUOT_EXPORT int aliquot_context_detach(struct aliquot_context *context,
@@ -220,7 +258,8 @@ struct aliquot_blob_args {
 /*
  * Makes a blob resource. context is the one in which blob_id has a meaning; for ALIQUOT_BLOB_GUEST
  * it may be NULL, and blob_id is 0. Does not wait for the device: see aliquot_resource_wait().
- *   -EOPNOTSUPP the vGPU has no blobs, or no 3D
+ *   -EOPNOTSUPP the vGPU has no blobs, or no 3D; on a render node also: it has no host-visible
+ *               memory for a mappable blob of the host
  *   -EINVAL     unknown mem or flags, bytes 0 or no whole pages, no context
  *   -ENOMEM     shared memory is used up
  */
@@ -270,7 +309,7 @@ struct aliquot_box {
 struct aliquot_transfer {
     struct aliquot_box box;
     uint32_t level;
-    uint32_t stride, layer_stride; /* bytes; 0 = tight */
+    uint32_t stride, layer_stride; /* bytes; 0 = those of the level, tight */
     uint64_t offset;               /* bytes into the backing */
 };
 
@@ -280,6 +319,9 @@ struct aliquot_transfer {
  * which the caller owns; from_host is of use only with one. Does not wait for the copy.
  *   -EINVAL  offset outside of the backing, context and resource of different vGPUs, no backing
  *   the error of the resource's creation, if the device has refused it
+ * On a render node also -EINVAL: the resource is not attached to the context. There the device is
+ * told no strides of resources that are no blobs; a transfer with strides that are not those of a
+ * tight level is sent a row at a time.
  */
 ALIQUOT_EXPORT int aliquot_transfer_to_host(struct aliquot_context *context,
                                             struct aliquot_resource *resource,
@@ -320,7 +362,9 @@ ALIQUOT_EXPORT int aliquot_fence_finish(struct aliquot_fence *fence);
 
 /*
  * A descriptor that becomes readable (poll(2)), and stays so, when the fence is done or lost;
- * aliquot_fence_wait(fence, 0) then says which. The caller closes it; it outlives the fence.
+ * aliquot_fence_wait(fence, 0) then says which. The caller closes it; it outlives the fence. On a
+ * render node it is a sync_file, and becomes readable when the work is done even if the vGPU has
+ * been closed.
  * Returns it, or -EMFILE, -ENFILE, -ENOMEM, -EAGAIN (no thread to be had).
  */
 ALIQUOT_EXPORT int aliquot_fence_fd(struct aliquot_fence *fence);
