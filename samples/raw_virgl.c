@@ -4,7 +4,7 @@
  *
  * Connects to a vGPU with libaliquot-guest, encodes the virgl commands by hand, and reads the
  * picture back: the whole way of a frame, with nothing in between that could hide a fault. The
- * picture is checked, and written as PNG if wanted.
+ * picture is checked, and written as PNG if wanted. It runs on a host and in a virtual machine.
  */
 #include "samples/png_io.h"
 #include "samples/virgl_encode.h"
@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #define SIDE_MAX 8192
 /* Rasterisers round differently. */
@@ -318,8 +317,10 @@ static const char help[] =
     "Usage: raw-virgl [--socket PATH] [--png FILE] [--size WxH]\n"
     "Draws a triangle on a vGPU with hand-encoded virgl commands and checks the picture.\n"
     "\n"
-    "  --socket PATH  the vGPU's socket (default: the socket for vGPUs on demand,\n"
-    "                 aliquot.sock in /run/aliquot as root, else in $XDG_RUNTIME_DIR/aliquot)\n"
+    "  --socket PATH  the vGPU's socket, or its render node in a virtual machine (default: what\n"
+    "                 ALIQUOT_SOCKET names; else a render node of virtio_gpu; else a vGPU on\n"
+    "                 demand, from aliquot.sock in /run/aliquot as root, else in\n"
+    "                 $XDG_RUNTIME_DIR/aliquot)\n"
     "  --png FILE     write the picture to FILE\n"
     "  --size WxH     size of the picture (default 256x256, at least 32x32)\n"
     "  --help         this text\n"
@@ -334,17 +335,6 @@ static bool parse_size(const char *text, struct options *options)
            options->height <= SIDE_MAX;
 }
 
-static const char *default_socket(void)
-{
-    static char path[256];
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
-
-    if (geteuid() == 0 || !runtime)
-        return "/run/aliquot/aliquot.sock";
-    snprintf(path, sizeof(path), "%s/aliquot/aliquot.sock", runtime);
-    return path;
-}
-
 int main(int argc, char **argv)
 {
     static const struct option names[] = {
@@ -354,7 +344,7 @@ int main(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},
         {0},
     };
-    struct options options = {.socket = default_socket(), .width = 256, .height = 256};
+    struct options options = {.socket = ALIQUOT_PATH_DEFAULT, .width = 256, .height = 256};
     struct sample sample = {0};
     int option;
 

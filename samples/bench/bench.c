@@ -82,7 +82,7 @@ static const char help[] =
     "               price of two wake-ups\n"
     "  first-clear  milliseconds from connecting to a vGPU to the first completed clear\n"
     "\n"
-    "  --socket PATH    the vGPU's socket\n"
+    "  --socket PATH    the vGPU's socket, or its render node in a virtual machine\n"
     "  --seconds S      how long to measure (default 1)\n"
     "  --pin CPU        run on this CPU; the server's place is its starter's business\n"
     "  --pin-other CPU  where the process that answers runs, if not there, too\n"
