@@ -9,9 +9,9 @@
  *   blob.c      blobs and their mapping host_visible.c  what the server shows of them
  *
  * Who waits for the device leads: it drops the mutex, sleeps on the notification, takes all that
- * has come back off the ring and wakes those whose wish is fulfilled; the others sleep on conditions
- * of their own. So a lone thread's round trip never passes through another thread, and there is
- * always one waiter who leads.
+ * has come back off the ring and wakes those whose wish is fulfilled; the others sleep on
+ * conditions of their own. So a lone thread's round trip never passes through another thread, and
+ * there is always one waiter who leads.
  *
  * The server is not trusted: the shared memory holds no pointer, length or index that we read back,
  * apart from responses (copied once, then checked) and the used ring (checked by vring_drv).
