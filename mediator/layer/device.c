@@ -2,6 +2,7 @@
 #include "mediator/layer/device.h"
 
 #include "mediator/base/util.h"
+#include "mediator/layer/backing.h"
 #include "mediator/layer/gate.h"
 #include "mediator/layer/memory.h"
 #include "mediator/layer/priority.h"
@@ -13,14 +14,15 @@
 static const char *const wanted[] = {
     VK_KHR_TIMELINE_SEMAPHORE_EXTENSION_NAME,    VK_KHR_CALIBRATED_TIMESTAMPS_EXTENSION_NAME,
     VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME, VK_KHR_GLOBAL_PRIORITY_EXTENSION_NAME,
-    VK_EXT_GLOBAL_PRIORITY_EXTENSION_NAME,
+    VK_EXT_GLOBAL_PRIORITY_EXTENSION_NAME,       VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME,
 };
 enum {
     WANTS_TIMELINE,
     WANTS_CALIBRATION_KHR,
     WANTS_CALIBRATION_EXT,
     WANTS_PRIORITY_KHR,
-    WANTS_PRIORITY_EXT
+    WANTS_PRIORITY_EXT,
+    WANTS_HOST_MEMORY,
 };
 
 /* Queues of one device; order.c needs their number to fit 8 bits. */
@@ -72,10 +74,22 @@ static bool is_enabled(const VkDeviceCreateInfo *info, const char *name)
     return false;
 }
 
-/* Which of the wanted ones the driver has, as bits. */
-static VkResult find_extensions(struct layer_instance *instance, VkPhysicalDevice gpu,
+static bool is_lavapipe(const struct layer_instance *instance, VkPhysicalDevice gpu)
+{
+    VkPhysicalDeviceDriverProperties driver = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
+    VkPhysicalDeviceProperties2 properties = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &driver};
+
+    instance->table.GetPhysicalDeviceProperties2(gpu, &properties);
+    return driver.driverID == VK_DRIVER_ID_MESA_LLVMPIPE;
+}
+
+/* Which of the wanted ones the driver has and this device needs, as bits. */
+static VkResult find_extensions(const struct layer_device *d, VkPhysicalDevice gpu,
                                 uint32_t *ret_bits)
 {
+    const struct layer_instance *instance = d->instance;
     uint32_t count = 0, bits = 0;
     VkResult result = instance->table.EnumerateDeviceExtensionProperties(gpu, NULL, &count, NULL);
 
@@ -95,6 +109,10 @@ static VkResult find_extensions(struct layer_instance *instance, VkPhysicalDevic
         bits &= ~(1u << WANTS_CALIBRATION_EXT);
     if (bits & 1u << WANTS_PRIORITY_KHR)
         bits &= ~(1u << WANTS_PRIORITY_EXT);
+    if (!d->gated)
+        bits &= 1u << WANTS_HOST_MEMORY;
+    if (!d->is_lavapipe)
+        bits &= ~(1u << WANTS_HOST_MEMORY);
     *ret_bits = bits;
     return VK_SUCCESS;
 }
@@ -115,9 +133,10 @@ static VkBool32 *timeline_feature(const VkDeviceCreateInfo *info)
 }
 
 /* Calls the next vkCreateDevice with what the layer needs besides. */
-static VkResult create_gated(PFN_vkCreateDevice create, VkPhysicalDevice gpu, uint32_t extensions,
-                             const VkDeviceCreateInfo *info, const VkAllocationCallbacks *allocator,
-                             VkQueueGlobalPriority priority, VkDevice *ret)
+static VkResult create_below(PFN_vkCreateDevice create, VkPhysicalDevice gpu, bool gated,
+                             uint32_t extensions, const VkDeviceCreateInfo *info,
+                             const VkAllocationCallbacks *allocator, VkQueueGlobalPriority priority,
+                             VkDevice *ret)
 {
     bool has_priority = extensions & (1u << WANTS_PRIORITY_KHR | 1u << WANTS_PRIORITY_EXT);
     VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
@@ -137,9 +156,9 @@ static VkResult create_gated(PFN_vkCreateDevice create, VkPhysicalDevice gpu, ui
         if (extensions & 1u << i && !is_enabled(info, wanted[i]))
             names[ours.enabledExtensionCount++] = wanted[i];
     ours.ppEnabledExtensionNames = names;
-    if (!theirs)
+    if (gated && !theirs)
         ours.pNext = &timeline;
-    if (!theirs || *theirs)
+    if (!gated || !theirs || *theirs)
         return priority_create_device(create, gpu, &ours, allocator, has_priority, priority, ret);
     /* There may not be a second struct that says something else, and a chain of structs of unknown
      * sizes can't be copied: so it is changed for the time of the call. */
@@ -155,15 +174,12 @@ static VkResult create_gated(PFN_vkCreateDevice create, VkPhysicalDevice gpu, ui
 static VkResult ask_driver(struct layer_device *d, VkPhysicalDevice gpu, uint32_t extensions)
 {
     const struct instance_table *t = &d->instance->table;
-    VkPhysicalDeviceDriverProperties driver = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
-    VkPhysicalDeviceProperties2 properties = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &driver};
+    VkPhysicalDeviceProperties properties;
 
-    t->GetPhysicalDeviceProperties2(gpu, &properties);
-    d->rounds_exports = driver.driverID == VK_DRIVER_ID_MESA_LLVMPIPE;
-    d->is_software = properties.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
-    d->timestamp_period_ns = properties.properties.limits.timestampPeriod;
+    t->GetPhysicalDeviceProperties(gpu, &properties);
+    d->backs_exports = (extensions & 1u << WANTS_HOST_MEMORY) != 0;
+    d->is_software = properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    d->timestamp_period_ns = properties.limits.timestampPeriod;
     d->has_calibration =
         (extensions & (1u << WANTS_CALIBRATION_KHR | 1u << WANTS_CALIBRATION_EXT)) != 0 &&
         d->table.GetCalibratedTimestampsKHR;
@@ -184,6 +200,8 @@ static VkResult ask_driver(struct layer_device *d, VkPhysicalDevice gpu, uint32_
 static void free_device(struct layer_device *d)
 {
     handle_map_finish(&d->memories);
+    backing_free_all(d);
+    handle_map_finish(&d->backings);
     handle_map_finish(&d->timelines);
     handle_map_finish(&d->binaries);
     pthread_mutex_destroy(&d->lock);
@@ -234,14 +252,17 @@ VkResult VKAPI_CALL device_create(VkPhysicalDevice gpu, const VkDeviceCreateInfo
     d->set_loader_data = callback ? callback->u.pfnSetDeviceLoaderData : NULL;
     pthread_mutex_init(&d->lock, NULL);
     handle_map_init(&d->memories);
+    handle_map_init(&d->backings);
     handle_map_init(&d->timelines);
     handle_map_init(&d->binaries);
 
     VkResult result = VK_SUCCESS;
-    if (d->gated)
-        result = find_extensions(instance, gpu, &extensions);
-    if (result == VK_SUCCESS && d->gated)
-        result = create_gated(create, gpu, extensions, info, allocator, instance->priority, ret);
+    d->is_lavapipe = d->link && is_lavapipe(instance, gpu);
+    if (d->link)
+        result = find_extensions(d, gpu, &extensions);
+    if (result == VK_SUCCESS && (d->gated || extensions))
+        result = create_below(create, gpu, d->gated, extensions, info, allocator,
+                              instance->priority, ret);
     else if (result == VK_SUCCESS)
         result = create(gpu, info, allocator, ret); /* the loader has put something there */
     if (result != VK_SUCCESS) {

@@ -40,7 +40,8 @@ struct layer_device {
     bool gated;
 
     /* Of the driver. */
-    bool rounds_exports; /* lavapipe: exported memory has to be whole pages, see memory.c */
+    bool is_lavapipe;   /* exported memory has to be whole pages, see memory.c */
+    bool backs_exports; /* and is files of ours, see backing.h */
     bool is_software;
     float timestamp_period_ns;
     bool has_calibration;
@@ -51,6 +52,7 @@ struct layer_device {
 
     struct layer_gpu *gpu;       /* borrowed of instance */
     struct handle_map memories;  /* VkDeviceMemory → bytes << 4 | heap */
+    struct handle_map backings;  /* VkDeviceMemory → struct backing, owned */
     struct handle_map timelines; /* VkSemaphore → value that work that has entered will signal */
     struct handle_map binaries; /* VkSemaphore that a held piece will signal → which, see order.h */
 

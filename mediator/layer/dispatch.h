@@ -45,6 +45,7 @@
     X(GetFenceStatus)                                                                              \
     X(AllocateMemory)                                                                              \
     X(FreeMemory)                                                                                  \
+    X(GetMemoryFdKHR)                                                                              \
     X(CreateCommandPool)                                                                           \
     X(DestroyCommandPool)                                                                          \
     X(AllocateCommandBuffers)                                                                      \

@@ -14,6 +14,7 @@
  * This file is what the loader needs and no more: which functions the layer stands in front of.
  */
 #include "mediator/base/util.h"
+#include "mediator/layer/backing.h"
 #include "mediator/layer/device.h"
 #include "mediator/layer/memory.h"
 #include "mediator/layer/submit.h"
@@ -58,6 +59,7 @@ static const struct function device_functions[] = {
     FUNCTION("vkDestroyDevice", device_destroy, ALWAYS),
     FUNCTION("vkAllocateMemory", memory_allocate, LIMITED),
     FUNCTION("vkFreeMemory", memory_free, LIMITED),
+    FUNCTION("vkGetMemoryFdKHR", backing_get_fd, LIMITED),
     FUNCTION("vkGetDeviceQueue", device_get_queue, GATED),
     FUNCTION("vkGetDeviceQueue2", device_get_queue2, GATED),
     FUNCTION("vkQueueSubmit", submit_queue_submit, GATED),

@@ -2,6 +2,7 @@
 #include "mediator/layer/memory.h"
 
 #include "mediator/base/util.h"
+#include "mediator/layer/backing.h"
 #include "mediator/layer/device.h"
 #include "protocol/layer_memory.h"
 
@@ -60,12 +61,12 @@ VkResult VKAPI_CALL memory_allocate(VkDevice device, const VkMemoryAllocateInfo 
     VkMemoryAllocateInfo rounded = *info;
 
     if (is_import(info))
-        return d->table.AllocateMemory(device, info, allocator, ret);
+        return backing_import(d, info, allocator, ret);
     if (info->memoryTypeIndex >= d->memory.memoryTypeCount ||
         info->allocationSize > BYTES_MAX - PAGE_BYTES)
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     /* lavapipe exports a file of just that size, sealed, of which a guest can map whole pages. */
-    if (d->rounds_exports && is_export(info))
+    if (d->is_lavapipe && is_export(info))
         rounded.allocationSize =
             (info->allocationSize + PAGE_BYTES - 1) & ~(VkDeviceSize)(PAGE_BYTES - 1);
     uint32_t heap = d->memory.memoryTypes[info->memoryTypeIndex].heapIndex;
@@ -75,9 +76,14 @@ VkResult VKAPI_CALL memory_allocate(VkDevice device, const VkMemoryAllocateInfo 
     }
     uint64_t record = rounded.allocationSize << HEAP_BITS | heap;
     charge_heap(d, heap, rounded.allocationSize);
-    VkResult result = d->table.AllocateMemory(device, &rounded, allocator, ret);
+    VkResult result = backing_is_for(d, info)
+                          ? backing_allocate(d, &rounded, allocator, ret)
+                          : d->table.AllocateMemory(device, &rounded, allocator, ret);
     if (result == VK_SUCCESS && handle_map_put(&d->memories, DISPATCH_HANDLE(*ret), record) < 0) {
+        struct backing *backing = backing_take(d, *ret);
+
         d->table.FreeMemory(device, *ret, allocator);
+        backing_destroy(backing);
         result = VK_ERROR_OUT_OF_HOST_MEMORY;
     }
     if (result != VK_SUCCESS)
@@ -93,8 +99,10 @@ void VKAPI_CALL memory_free(VkDevice device, VkDeviceMemory memory,
     /* Before: the driver may give the same handle to the next one. Imported memory is not there. */
     bool counted =
         memory != VK_NULL_HANDLE && handle_map_take(&d->memories, DISPATCH_HANDLE(memory), &record);
+    struct backing *backing = memory != VK_NULL_HANDLE ? backing_take(d, memory) : NULL;
 
     d->table.FreeMemory(device, memory, allocator);
+    backing_destroy(backing);
     if (counted)
         give_back(d, record);
 }

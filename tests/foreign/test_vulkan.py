@@ -8,7 +8,7 @@ import re
 import subprocess
 
 import pytest
-from columns import SHIM, TIMEOUT, plain_environment
+from columns import OURS, SHIM, TIMEOUT, VTEST, plain_environment
 from runner import wait_until
 
 SAMPLES = pathlib.Path(os.environ['ALIQUOT_BUILD']) / 'samples'
@@ -48,17 +48,26 @@ def scenes_that_draw():
     return scenes
 
 
-def test_vulkaninfo(columns):
-    result = columns.run(SHIM, 'vulkaninfo', '--summary')
+@pytest.mark.parametrize('via', OURS)
+def test_vulkaninfo(columns, via):
+    result = columns.run(via, 'vulkaninfo', '--summary')
     assert result.returncode == 0, result.stderr
     assert 'Virtio-GPU Venus (llvmpipe' in result.stdout
     assert 'DRIVER_ID_MESA_VENUS' in result.stdout
 
 
-def test_vkmark(columns, scenes):
+def test_all_of_vulkaninfo_over_vtest(columns):
+    """It makes a device."""
+    result = columns.run(VTEST, 'vulkaninfo')
+    assert result.returncode == 0, result.stderr
+    assert 'maxImageDimension2D' in result.stdout
+
+
+@pytest.mark.parametrize('via', OURS)
+def test_vkmark(columns, via, scenes):
     """What draws natively draws on a vGPU."""
     for scene in scenes:
-        result = columns.run(SHIM, *vkmark('-b', f'{scene}:duration=0.2'), **WSI)
+        result = columns.run(via, *vkmark('-b', f'{scene}:duration=0.2'), **WSI)
         assert result.returncode == 0 and re.search(r'FPS: [1-9]', result.stdout), \
             scene + result.stdout + result.stderr
 
@@ -73,8 +82,9 @@ def test_opengl_and_vulkan_in_one_vgpu(columns, tmp_path):
     assert (tmp_path / 'vk.png').stat().st_size > 1000
 
 
-def test_four_at_once(columns):
-    programs = [columns.start(SHIM, SAMPLES / 'vk-compute', '--size', '128', '--seconds', '1',
+@pytest.mark.parametrize('via', OURS)
+def test_four_at_once(columns, via):
+    programs = [columns.start(via, SAMPLES / 'vk-compute', '--size', '128', '--seconds', '1',
                               **OURS_ENV)
                 for _ in range(4)]
     for program in programs:

@@ -306,7 +306,20 @@ static VkResult do_alloc(uint64_t bytes, bool exported)
     return result;
 }
 
-/* export INDEX: how long the file is that another process would map */
+/* A word at the beginning of a memory, as it was before. */
+static uint32_t exchange_word(VkDeviceMemory memory, uint32_t word)
+{
+    uint32_t *p = NULL, before;
+
+    check("map", vkMapMemory(vk.device, memory, 0, VK_WHOLE_SIZE, 0, (void **)&p));
+    before = *p;
+    *p = word;
+    vkUnmapMemory(vk.device, memory);
+    return before;
+}
+
+/* export INDEX: how long the file is that another process would map, and what it begins with when
+ * the memory begins with 1; then it is imported, and that is what the import begins with. */
 static void do_export(unsigned i)
 {
     const VkMemoryGetFdInfoKHR info = {.sType = VK_STRUCTURE_TYPE_MEMORY_GET_FD_INFO_KHR,
@@ -315,12 +328,14 @@ static void do_export(unsigned i)
     PFN_vkGetMemoryFdKHR get =
         (PFN_vkGetMemoryFdKHR)vkGetDeviceProcAddr(vk.device, "vkGetMemoryFdKHR");
     struct stat st = {0};
+    uint32_t word = 0, imported = 0;
     int fd = -1;
 
     check("export", get(vk.device, &info, &fd));
     (void)fstat(fd, &st);
-    fprintf(answers, "bytes %lld\n", (long long)st.st_size);
-    fflush(answers);
+    exchange_word(vk.memories[i], 1);
+    if (pread(fd, &word, sizeof(word), 0) != sizeof(word))
+        word = UINT32_MAX;
     /* It takes the descriptor, and is another memory of the same bytes. */
     const VkImportMemoryFdInfoKHR import = {.sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR,
                                             .handleType =
@@ -331,7 +346,10 @@ static void do_export(unsigned i)
                                            .allocationSize = 4096,
                                            .memoryTypeIndex = host_visible_type(UINT32_MAX)};
     if (vkAllocateMemory(vk.device, &allocate, NULL, &vk.memories[vk.n_memories]) == VK_SUCCESS)
-        vk.n_memories++;
+        imported = exchange_word(vk.memories[vk.n_memories++], 2);
+    fprintf(answers, "bytes %lld %u %u %u\n", (long long)st.st_size, word, imported,
+            exchange_word(vk.memories[i], 3));
+    fflush(answers);
 }
 
 static void do_budget(void)

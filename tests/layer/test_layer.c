@@ -388,13 +388,19 @@ static void test_exports_are_pages(void **state)
 {
     struct host *h = *state;
     long long bytes = 0;
+    unsigned word = 0, imported = 0, last = 0;
 
     assert_string_equal(host_start(h, HOST_WELCOME, NULL), READY);
     uint64_t own = h->memory->used_bytes;
     assert_string_equal(host_ask(h, "alloc 5000 1"), "alloc 0");
     assert_int_equal(h->memory->used_bytes, own + 8192);
-    assert_int_equal(sscanf(host_ask(h, "export 0"), "bytes %lld", &bytes), 1);
-    assert_true(bytes >= 4096 + 8192); /* the driver's header, and whole pages */
+    assert_int_equal(
+        sscanf(host_ask(h, "export 0"), "bytes %lld %u %u %u", &bytes, &word, &imported, &last), 4);
+    /* The memory and nothing else, from its beginning. */
+    assert_int_equal(bytes, 8192);
+    assert_int_equal(word, 1);
+    assert_int_equal(imported, 1);
+    assert_int_equal(last, 2);
     /* The client has imported it: no more than before. Freed, it is given back once. */
     assert_string_equal(host_ask(h, "free 1"), "free 0");
     assert_int_equal(h->memory->used_bytes, own + 8192);

@@ -248,6 +248,7 @@ static void create_device(struct fake *f)
     handle_map_init(&d->memories);
     handle_map_init(&d->timelines);
     handle_map_init(&d->binaries);
+    handle_map_init(&d->backings);
     f->device = d;
     assert_int_equal(handle_map_put(&dispatch_map, dispatch_key(d->handle), DISPATCH_HANDLE(d)), 0);
     f->link.slot->devices++;
