@@ -100,7 +100,7 @@ static void dispatch(struct backend *b)
 
     virgl_check_queries(v);
     if (v->venus.server)
-        render_server_dispatch(v->venus.server);
+        virgl_venus_dispatch(v);
 }
 
 /* ---- capsets --------------------------------------------------------------------------------- */

@@ -52,6 +52,7 @@ struct virgl_venus_fence;
 
 struct virgl_venus {
     struct render_server *server; /* owned; NULL = there is no Vulkan */
+    int worker_gone_fd;           /* borrowed; -1 = none */
     pthread_mutex_t lock;         /* also held during fence_done: after a forget there is none */
     struct virgl_venus_fence *first, **last; /* under lock: asked for, oldest first */
 };
@@ -151,6 +152,8 @@ int virgl_venus_fence(struct virgl *v, struct virgl_ctx *ctx, uint32_t ring_idx,
 /* Something with it has failed: if its worker is gone, it is dead from now on, and its fences are
  * done. */
 void virgl_venus_check(struct virgl *v, struct virgl_ctx *ctx);
+/* To be called when event_fd is readable. */
+void virgl_venus_dispatch(struct virgl *v);
 /* No fence_done for fences asked for before this. */
 void virgl_venus_forget(struct virgl *v);
 

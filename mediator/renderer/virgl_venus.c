@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 
 /* Timelines of a context, as virtio-gpu has them. */
 #define RINGS_MAX 64u
@@ -147,6 +148,30 @@ void virgl_venus_check(struct virgl *v, struct virgl_ctx *ctx)
     drop(v, ctx);
 }
 
+/*
+ * virglrenderer has a thread for each context, which polls without end from when the worker's
+ * socket is closed until the context is destroyed. The guest does that when its program ends, and
+ * that can be never.
+ */
+static void drop_ended(struct virgl *v)
+{
+    struct virgl_ctx *ctx;
+    uint32_t pos = 0;
+
+    while ((ctx = id_table_next(&v->contexts, &pos)))
+        if (ctx->venus)
+            virgl_venus_check(v, ctx);
+}
+
+void virgl_venus_dispatch(struct virgl *v)
+{
+    eventfd_t count;
+
+    render_server_dispatch(v->venus.server);
+    if (v->venus.worker_gone_fd >= 0 && eventfd_read(v->venus.worker_gone_fd, &count) == 0)
+        drop_ended(v);
+}
+
 int virgl_venus_ctx_create(struct virgl *v, struct virgl_ctx *ctx, const char *name,
                            size_t name_len)
 {
@@ -220,6 +245,9 @@ void virgl_venus_give_up(struct virgl *v)
 {
     if (v->venus.server)
         epoll_ctl(v->event_fd, EPOLL_CTL_DEL, render_server_event_fd(v->venus.server), NULL);
+    if (v->venus.worker_gone_fd >= 0)
+        epoll_ctl(v->event_fd, EPOLL_CTL_DEL, v->venus.worker_gone_fd, NULL);
+    v->venus.worker_gone_fd = -1;
     render_server_destroy(TAKE_PTR(v->venus.server));
 }
 
@@ -233,6 +261,7 @@ void virgl_venus_finish(struct virgl *v)
 void virgl_venus_init(struct virgl *v)
 {
     v->venus.last = &v->venus.first;
+    v->venus.worker_gone_fd = -1;
     pthread_mutex_init(&v->venus.lock, NULL);
 }
 
@@ -253,8 +282,11 @@ int virgl_venus_find(struct virgl *v, const struct backend_config *config, const
 
     if (r < 0)
         return r;
+    v->venus.worker_gone_fd = config->worker_gone_fd;
     event.data.fd = render_server_event_fd(v->venus.server);
-    if (epoll_ctl(v->event_fd, EPOLL_CTL_ADD, event.data.fd, &event) < 0) {
+    if (epoll_ctl(v->event_fd, EPOLL_CTL_ADD, event.data.fd, &event) < 0 ||
+        (v->venus.worker_gone_fd >= 0 &&
+         epoll_ctl(v->event_fd, EPOLL_CTL_ADD, v->venus.worker_gone_fd, &event) < 0)) {
         *ret_error = "the render server can't be listened to";
         render_server_destroy(TAKE_PTR(v->venus.server));
         return -ENODEV;

@@ -9,12 +9,14 @@
 #include "mediator/base/util.h"
 
 #include <dirent.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -347,6 +349,43 @@ static void test_worker_killed(void **state)
     virgl_wait_fence(f, 2, 0, 4);
 }
 
+static unsigned threads(void)
+{
+    unsigned n = 0;
+    DIR *dir = opendir("/proc/self/task");
+
+    assert_non_null(dir);
+    for (const struct dirent *e; (e = readdir(dir));)
+        n += e->d_name[0] != '.';
+    closedir(dir);
+    return n;
+}
+
+/* virglrenderer's thread for its context would go on polling a socket that is closed. */
+static void test_worker_ended(void **state)
+{
+    struct virgl_fixture *f = *state;
+    uint32_t word = 0;
+
+    assert_int_equal(create_context(f, 1), 0);
+    unsigned before = threads();
+    assert_int_equal(create_context(f, 2), 0);
+    assert_true(threads() > before);
+    pid_t worker = newest_worker();
+    kill(worker, SIGKILL);
+    wait_until_gone(worker);
+    assert_true(threads() > before);
+    eventfd_write(f->worker_gone_fd, 1);
+    f->ops->dispatch(f->b);
+    while (threads() > before) /* a thread that was joined is there for a moment more */
+        sched_yield();
+    assert_int_equal(f->ops->submit(f->b, 2, &word, 4), -EIO);
+    /* The other one is as it was. */
+    assert_int_equal(f->ops->fence(f->b, true, 1, 0, 3), 0);
+    virgl_wait_fence(f, 1, 0, 3);
+    f->ops->ctx_destroy(f->b, 2);
+}
+
 /* That of the server is the end of all contexts to come, until the driver starts anew. */
 static void test_server_killed(void **state)
 {
@@ -427,12 +466,19 @@ static void test_nothing_left(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        VENUS_TEST(capset),        VENUS_TEST(starts_when_needed),
-        VENUS_TEST(environment),   VENUS_TEST(timer_slack),
-        VENUS_TEST(shm_blob),      VENUS_TEST(bad_blobs),
-        VENUS_TEST(fences),        VENUS_TEST(fence_of_ended_context),
-        VENUS_TEST(worker_killed), VENUS_TEST(server_killed),
-        VENUS_TEST(beside_gl),     VENUS_TEST(reset),
+        VENUS_TEST(capset),
+        VENUS_TEST(starts_when_needed),
+        VENUS_TEST(environment),
+        VENUS_TEST(timer_slack),
+        VENUS_TEST(shm_blob),
+        VENUS_TEST(bad_blobs),
+        VENUS_TEST(fences),
+        VENUS_TEST(fence_of_ended_context),
+        VENUS_TEST(worker_killed),
+        VENUS_TEST(worker_ended),
+        VENUS_TEST(server_killed),
+        VENUS_TEST(beside_gl),
+        VENUS_TEST(reset),
         VENUS_TEST(nothing_left),
     };
 
