@@ -8,6 +8,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "foreign"))
+
 from vm import picture  # noqa: E402
 
 WIDTH, HEIGHT = 640, 480 # what every display has as a mode

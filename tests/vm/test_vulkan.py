@@ -2,9 +2,11 @@
 """Vulkan in a guest: stock Mesa Venus on a device without a display, beside OpenGL on one with one."""
 
 import json
+import shlex
 
 import pytest
 
+from compute import KERNELS, PICTURES, kernels, native, pictures
 from conftest import HEIGHT, WIDTH
 from vm import picture
 from vm.guest import Guest, vgpu_arguments, vulkan_arguments
@@ -55,3 +57,21 @@ until [ -e seen ]; do sleep 0.1; done
     assert "vkmark Score" in (guest.share / "vkmark.txt").read_text()
     assert "virgl" in json.loads((guest.share / "gl.json").read_text())["gl_renderer"]
     assert all(vgpus[name]["submits"] > 0 for name in ("a", "b"))
+
+
+def test_programs_that_compute(mediator, tmp_path):
+    """Of others: in a guest they come to the results that the host's driver gives them natively."""
+    programs = {"pictures": (PICTURES, pictures), "kernels": (KERNELS, kernels)}
+    script = ENVIRONMENT + "".join(
+        f"{shlex.join(command)} >{name}.out 2>{name}.err || exit 1\n"
+        for name, (command, _) in programs.items())
+    expected = {name: results(native(command, RENDER_S))
+                for name, (command, results) in programs.items()}
+    with Guest("guest", tmp_path / "guest", script, vulkan_arguments(mediator.socket("a"))) as guest:
+        code = guest.wait(BOOT_S + RENDER_S)
+    said = {name: (guest.share / f"{name}.out").read_text() +
+            (guest.share / f"{name}.err").read_text() for name in programs if code == 0}
+    assert code == 0, guest.tail()
+    for name, (_, results) in programs.items():
+        assert "Virtio-GPU Venus (llvmpipe" in said[name]
+        assert len(expected[name]) >= 5 and results(said[name]) == expected[name], said[name]
