@@ -107,12 +107,12 @@ bool backing_is_for(const struct layer_device *d, const VkMemoryAllocateInfo *in
 
 /* The memory is b's, which it takes, whatever comes of it. */
 static VkResult allocate(struct layer_device *d, const VkMemoryAllocateInfo *info,
-                         const void *chain, struct backing *b,
-                         const VkAllocationCallbacks *allocator, VkDeviceMemory *ret)
+                         struct backing *b, const VkAllocationCallbacks *allocator,
+                         VkDeviceMemory *ret)
 {
     const VkImportMemoryHostPointerInfoEXT import = {
         .sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT,
-        .pNext = chain,
+        .pNext = info->pNext,
         .handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT,
         .pHostPointer = b->data};
     VkMemoryAllocateInfo ours = *info;
@@ -141,7 +141,7 @@ VkResult backing_allocate(struct layer_device *d, const VkMemoryAllocateInfo *in
     if (!b)
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     export->handleTypes = 0;
-    VkResult result = allocate(d, info, info->pNext, b, allocator, ret);
+    VkResult result = allocate(d, info, b, allocator, ret);
     export->handleTypes = OPAQUE;
     return result;
 }
@@ -149,17 +149,16 @@ VkResult backing_allocate(struct layer_device *d, const VkMemoryAllocateInfo *in
 VkResult backing_import(struct layer_device *d, const VkMemoryAllocateInfo *info,
                         const VkAllocationCallbacks *allocator, VkDeviceMemory *ret)
 {
-    VkImportMemoryFdInfoKHR *import = (VkImportMemoryFdInfoKHR *)dispatch_in_chain(
-        info->pNext, VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR);
+    const VkImportMemoryFdInfoKHR *import =
+        dispatch_in_chain(info->pNext, VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR);
 
     if (!d->backs_exports || !import || import->handleType != OPAQUE || !is_ours(d, import->fd))
         return d->table.AllocateMemory(d->handle, info, allocator, ret);
     struct backing *b = info->allocationSize > 0 ? map(import->fd, info->allocationSize) : NULL;
     if (!b)
         return VK_ERROR_INVALID_EXTERNAL_HANDLE;
-    import->handleType = 0; /* it is no import of theirs */
-    VkResult result = allocate(d, info, info->pNext, b, allocator, ret);
-    import->handleType = OPAQUE;
+    /* Memory of the process goes before a file, with lavapipe, if it is told of both. */
+    VkResult result = allocate(d, info, b, allocator, ret);
     if (result == VK_SUCCESS)
         close(import->fd); /* b has its own */
     return result;
