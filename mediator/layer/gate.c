@@ -49,23 +49,33 @@ static struct gate_piece *next_piece(struct gate_queue *q)
     return piece_at(q, q->queued);
 }
 
-static void fill_piece(struct gate_queue *q, struct gate_piece *piece, bool work,
+static void fill_piece(struct gate_queue *q, struct gate_piece *piece, bool work, uint32_t submits,
                        uint32_t predicted_us)
 {
     STORE(&piece->submitted_ns, (uint64_t)0);
     piece->predicted_us = predicted_us;
     piece->expected_us = predicted_us;
-    piece->submits = 1;
+    piece->submits = submits;
     piece->work = work;
     piece->held = NULL;
     q->value++;
 }
 
-static uint32_t prediction_us(const struct gate_queue *q)
+static uint32_t prediction_us(const struct gate_queue *q, const struct batch *b)
 {
     uint32_t typical_us = LOAD(&q->typical_us);
+    uint64_t all_us = typical_us == UINT32_MAX ? 0 : (uint64_t)typical_us * b->count;
 
-    return typical_us == UINT32_MAX ? 0 : typical_us;
+    return (uint32_t)MIN(all_us, LEASE_PREDICTED_MAX_US);
+}
+
+uint32_t gate_part_max(const struct gate_queue *q)
+{
+    uint32_t typical_us = LOAD(&q->typical_us), bound_us = LOAD(&lease_of(q)->grant->max_predicted_us);
+
+    if (typical_us == 0 || typical_us == UINT32_MAX)
+        return UINT32_MAX;
+    return MAX(bound_us / typical_us, 1u);
 }
 
 /* Short work that is in flight had better get company before it fills the bounds. */
@@ -80,24 +90,24 @@ static bool is_crowded(const struct gate_queue *q)
 }
 
 /* Lets the submission be part of the last piece, if both are short. */
-static bool ride(struct gate_queue *q, struct gate_ticket *t)
+static bool ride(struct gate_queue *q, const struct batch *b, struct gate_ticket *t)
 {
-    uint32_t typical_us = LOAD(&q->typical_us);
+    uint32_t expected_us = prediction_us(q, b);
 
-    if (q->queued == 0 || typical_us == UINT32_MAX)
+    if (q->queued == 0 || LOAD(&q->typical_us) == UINT32_MAX)
         return false;
     struct gate_piece *piece = piece_at(q, q->queued - 1);
     uint64_t end = LOAD(&piece->end);
     if (end & GATE_CLOSED || !piece->work ||
-        piece->expected_us + (uint64_t)typical_us > GATE_RIDE_US)
+        piece->expected_us + (uint64_t)expected_us > GATE_RIDE_US)
         return false;
     /* The keeper may enter it just now, and the watcher see its end. */
     while (!__atomic_compare_exchange_n(&piece->end, &end, end + (1 << 2), false, __ATOMIC_ACQ_REL,
                                         __ATOMIC_ACQUIRE))
         if (end & GATE_CLOSED)
             return false;
-    piece->expected_us += typical_us;
-    __atomic_add_fetch(&piece->submits, 1, __ATOMIC_RELAXED);
+    piece->expected_us += expected_us;
+    __atomic_add_fetch(&piece->submits, b->count, __ATOMIC_RELAXED);
     *t = (struct gate_ticket){.done_value = ++q->value, .piece = piece, .rides = true};
     return true;
 }
@@ -111,12 +121,12 @@ static bool is_plain(const struct batch *b)
     return b->kind != BATCH_PRESENT;
 }
 
-static void start_piece(struct gate_queue *q, struct gate_piece *piece, uint32_t predicted_us,
-                        struct gate_ticket *t)
+static void start_piece(struct gate_queue *q, struct gate_piece *piece, const struct batch *b,
+                        uint32_t predicted_us, struct gate_ticket *t)
 {
     const struct lease_participant *p = lease_of(q);
 
-    fill_piece(q, piece, true, predicted_us);
+    fill_piece(q, piece, true, b->count, predicted_us);
     uint64_t now_ns = clock_now_ns();
     STORE(&piece->submitted_ns, now_ns);
     if (LEASE_LOAD_COUNT(LOAD(&p->slot->load)) == 1)
@@ -213,7 +223,7 @@ static VkResult hold(struct gate_queue *q, const struct batch *b, bool work, str
             free(held);
             return VK_ERROR_OUT_OF_HOST_MEMORY;
         }
-    fill_piece(q, piece, work, prediction_us(q));
+    fill_piece(q, piece, work, b->count, prediction_us(q, b));
     piece->held = held;
     q->open_value++;
     STORE(&piece->end, q->value << 2);
@@ -323,7 +333,7 @@ VkResult gate_enter(struct gate_queue *q, const struct batch *b, struct gate_tic
     struct layer_device *d = q->device;
     const struct link *link = d->link;
     bool work = batch_has_work(b);
-    uint32_t duties = 0, predicted_us = prediction_us(q);
+    uint32_t duties = 0, predicted_us = prediction_us(q, b);
 
     if (device_is_lost(d))
         return VK_ERROR_DEVICE_LOST;
@@ -334,7 +344,7 @@ VkResult gate_enter(struct gate_queue *q, const struct batch *b, struct gate_tic
     bool behind = LOAD(&q->entered) != q->queued, ready = !behind && order_is_ready(d, b);
     if (ready && !work)
         return VK_SUCCESS;
-    if (((ready && is_crowded(q)) || (behind && is_plain(b))) && ride(q, ret))
+    if (((ready && is_crowded(q)) || (behind && is_plain(b))) && ride(q, b, ret))
         return VK_SUCCESS;
     if (ready) {
         struct gate_piece *piece = next_piece(q);
@@ -345,7 +355,7 @@ VkResult gate_enter(struct gate_queue *q, const struct batch *b, struct gate_tic
         if (duties != 0)
             lease_do(&link->lease, link->doorbell_fd, duties);
         if (verdict == LEASE_OPEN) {
-            start_piece(q, piece, predicted_us, ret);
+            start_piece(q, piece, b, predicted_us, ret);
             return VK_SUCCESS;
         }
     }
@@ -357,7 +367,7 @@ VkResult gate_enter(struct gate_queue *q, const struct batch *b, struct gate_tic
 }
 
 /* The driver did not take it. */
-static void take_back(struct gate_queue *q, const struct gate_ticket *t)
+static void take_back(struct gate_queue *q, const struct batch *b, const struct gate_ticket *t)
 {
     const struct link *link = q->device->link;
     uint64_t end = LOAD(&t->piece->end), next;
@@ -370,7 +380,7 @@ static void take_back(struct gate_queue *q, const struct gate_ticket *t)
                                           __ATOMIC_ACQUIRE));
     q->value--;
     if (t->rides)
-        __atomic_sub_fetch(&t->piece->submits, 1, __ATOMIC_RELAXED);
+        __atomic_sub_fetch(&t->piece->submits, b->count, __ATOMIC_RELAXED);
     else if (end & GATE_ENTERED)
         lease_release(&link->lease, link->doorbell_fd, t->piece->predicted_us, 0, 0, true);
 }
@@ -383,7 +393,7 @@ void gate_submitted(struct gate_queue *q, const struct batch *b, const struct ga
     device_note(d, result);
     if (result < 0) {
         if (t->piece)
-            take_back(q, t);
+            take_back(q, b, t);
         return;
     }
     if (t->open_value == 0)

@@ -43,7 +43,7 @@ struct gate_piece {
     uint64_t submitted_ns;  /* CLOCK_MONOTONIC; when it entered */
     uint32_t predicted_us;  /* the lease's charge */
     uint32_t expected_us;   /* with all that rides on it */
-    uint32_t submits;       /* that it consists of; atomic */
+    uint32_t submits;       /* that it consists of, as infos in batches; atomic */
     bool work;              /* it has something for the GPU to do, so that it needs the lease */
     struct gate_held *held; /* owned; NULL unless held */
 };
@@ -114,5 +114,8 @@ void gate_submitted(struct gate_queue *q, const struct batch *batch, const struc
 
 /* True if a batch of several submissions had better be given to the gate one by one. */
 bool gate_should_cut(const struct gate_queue *q);
+/* How many of them may go together if nobody waits: what is in flight when somebody comes can't be
+ * called back. At least 1. */
+uint32_t gate_part_max(const struct gate_queue *q);
 
 #endif

@@ -147,7 +147,8 @@ static VkResult give(struct gate_queue *q, const struct batch *b, const struct g
 /* How much of the rest makes one piece. */
 static uint32_t piece_count(struct gate_queue *q, const struct batch *rest)
 {
-    const struct batch part = batch_part(rest, 0, MIN(rest->count, PART_MAX));
+    const uint32_t most = MIN(PART_MAX, gate_part_max(q));
+    const struct batch part = batch_part(rest, 0, MIN(rest->count, most));
 
     if (part.count > 1 && gate_should_cut(q)) {
         lease_count_cut(&q->device->link->lease);

@@ -189,6 +189,36 @@ static void test_contention_splits(void **state)
     assert_int_equal(fake_finished(), 26);
 }
 
+/* Alone, too, no more goes together than may be on the GPU when somebody comes. */
+static void test_long_ones_go_in_parts(void **state)
+{
+    struct fake *f = *state;
+    const VkCommandBuffer commands = VK_NULL_HANDLE;
+    VkSubmitInfo infos[10];
+
+    for (int i = 0; i < 10; i++)
+        infos[i] = (VkSubmitInfo){.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+                                  .commandBufferCount = 1,
+                                  .pCommandBuffers = &commands};
+    f->terms.max_predicted_us = 2000;
+    fake_grant(f);
+    struct gate_queue *q = device_queue(f->queues[0]);
+    __atomic_store_n(&q->typical_us, 500, __ATOMIC_RELEASE);
+    assert_int_equal(gate_part_max(q), 4);
+    assert_int_equal(submit_queue_submit(f->queues[0], 10, infos, VK_NULL_HANDLE), VK_SUCCESS);
+    /* Four, which fill the bound; all others are held. */
+    assert_int_equal(fake_ack(f).in_flight, 1);
+    assert_int_equal(fake_ack(f).predicted_us, 2000);
+    assert_int_equal(fake_started(), 4);
+    fake_finish(10);
+    fake_await_started(10);
+    fake_await_in_flight(f, 0);
+    assert_int_equal(fake_finished(), 10);
+    assert_int_equal(fake_ack(f).cuts, 0);
+    __atomic_store_n(&q->typical_us, 3000, __ATOMIC_RELEASE);
+    assert_int_equal(gate_part_max(q), 1);
+}
+
 static void test_what_is_no_work(void **state)
 {
     struct fake *f = *state;
@@ -461,6 +491,7 @@ int main(void)
         TEST(test_short_ones_ride),
         TEST(test_held_ones_ride),
         TEST(test_contention_splits),
+        TEST(test_long_ones_go_in_parts),
         TEST(test_what_is_no_work),
         TEST(test_wait_before_signal),
         TEST(test_wait_for_the_guest),
