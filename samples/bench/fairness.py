@@ -2,16 +2,18 @@
 """Shares of the GPU among saturating clients against what their weights say.
 
 usage: fairness.py [--json FILE] [--seconds S] [--runs N] [--place plain|rig] [--scene S...]
-                   [--column C...] [--quick]
+                   [--column C...] [--vms] [--quick]
 
-lib/fair.py says how GPU time is counted. A missed target is a result; the exit status is 1 only if
+lib/fair.py says how GPU time is counted. With --vms the scenes 1:1 and 1:3 are measured with a
+client in each of two guests, too. A missed target is a result; the exit status is 1 only if
 something did not run.
 """
 
-from lib.columns import open_columns
+from lib.columns import NATIVE, OURS, Native, open_columns
 from lib.fair import measure_scenes
+from lib.guests import open_guests
 from lib.load import Frame
-from lib.sharing import Rounds, add_options, parse_options, run_benchmark
+from lib.sharing import Rounds, add_options, parse_options, run_benchmark, with_guests
 
 HOG = Frame(126, 100)
 SHORT = Frame(31.5, 25)
@@ -27,6 +29,18 @@ SCENES = {
     'short-frames': [(1, HOG), (1, SHORT)],
     'short-frames-in-one-draw': [(1, HOG_IN_ONE), (1, SHORT_IN_ONE)],
 }
+IN_GUESTS = ('1:1', '1:3')
+
+
+def measure_guests(options, place, folder):
+    """The same with two guests."""
+    with open_guests(place, folder / 'guests', 2) as guests:
+        rounds = Rounds({NATIVE: Native(place), OURS: guests}, options.runs)
+        scenes = {f'two guests ({guests.accel}), {scene}': SCENES[scene]
+                  for scene in options.scene if scene in IN_GUESTS}
+        rows = measure_scenes(scenes, rounds, place, folder, options.seconds, options.quick,
+                              [OURS])
+    return rows, rounds.failed
 
 
 def measure(options, place, folder):
@@ -34,12 +48,13 @@ def measure(options, place, folder):
         rounds = Rounds(columns, options.runs)
         scenes = {scene: SCENES[scene] for scene in options.scene}
         rows = measure_scenes(scenes, rounds, place, folder, options.seconds, options.quick)
-    return rows, rounds.failed
+    return with_guests(options, rows, rounds.failed,
+                       lambda: measure_guests(options, place, folder))
 
 
 def main():
     options = parse_options(add_options(__doc__, seconds=10, runs=3, quick_seconds=0.15,
-                                        scenes=list(SCENES)))
+                                        scenes=list(SCENES), vms=True))
     run_benchmark('fairness', options, measure)
 
 

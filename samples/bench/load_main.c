@@ -38,7 +38,7 @@ static void print_usage(const struct load_driver *driver)
         "  --warmup S        it draws so long before (0.2)\n"
         "  --start-at NS     when it begins to draw, on CLOCK_MONOTONIC; \"-\" prints \"ready\" "
         "and\n"
-        "                    reads it from standard input\n"
+        "                    reads it from standard input, where \"now\" will do\n"
         "  --log FILE        write each frame's start and end, in ns of CLOCK_MONOTONIC\n"
         "%s"
         "  --help\n",
@@ -175,16 +175,27 @@ static void sleep_until(int64_t ns)
         ;
 }
 
+/* Whoever has another clock, such as the host of a guest, says "now". */
+static bool read_start(int64_t *ret)
+{
+    char line[32];
+
+    if (!fgets(line, sizeof(line), stdin))
+        return false;
+    if (strcmp(line, "now\n") != 0)
+        return parse_start(line, ret);
+    *ret = load_now_ns();
+    return true;
+}
+
 /* When to begin; -1 after a message. */
 static int64_t wait_for_start(const struct options *o)
 {
     int64_t now_ns, start_ns = o->start_ns;
 
     if (start_ns < 0) {
-        char line[32];
         printf("ready\n");
-        if (fflush(stdout) != 0 || !fgets(line, sizeof(line), stdin) ||
-            !parse_start(line, &start_ns)) {
+        if (fflush(stdout) != 0 || !read_start(&start_ns)) {
             fprintf(stderr, "%s: nobody said when to begin\n", o->driver->program);
             return -1;
         }

@@ -58,14 +58,14 @@ def test_saturating(load, tmp_path):
         assert start == end
 
 
-def draw_from(load, log, *args):
-    """(when it was told to start, its report)."""
+def draw_from(load, log, *args, told=None):
+    """(when it was told to start, its report). told: another word than that."""
     with subprocess.Popen([load, *map(str, args), '--warmup', '0', '--start-at', '-',
                            '--log', log], env=ENV, text=True, stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == 'ready\n'
         start_ns = time.monotonic_ns() + 100_000_000
-        output, _ = process.communicate(f'{start_ns}\n', TIMEOUT)
+        output, _ = process.communicate(f'{told or start_ns}\n', TIMEOUT)
     assert process.returncode == 0
     return start_ns, json.loads(output)
 
@@ -87,6 +87,14 @@ def test_is_told_when_to_start(load, tmp_path):
     assert spans_in(log)[0][0] >= start_ns
 
 
+def test_is_told_to_start_now(load, tmp_path):
+    log = tmp_path / 'log'
+    before_ns = time.monotonic_ns()
+    _, report = draw_from(load, log, '--work', 1, '--seconds', 0.1, told='now')
+    assert before_ns < report['from_ns'] < time.monotonic_ns()
+    assert spans_in(log)[0][0] >= report['from_ns']
+
+
 def test_late(load, tmp_path):
     log = tmp_path / 'log'
     start_ns = time.monotonic_ns()
@@ -97,8 +105,9 @@ def test_late(load, tmp_path):
     assert report['frames'] == 0 and spans_in(log) == []
 
 
-def test_nobody_says_when_to_start(load):
-    result = run(load, '--work', 1, '--start-at', '-', stdin=subprocess.DEVNULL)
+@pytest.mark.parametrize('told', ['', 'now', 'soon\n', '-1\n'])
+def test_nobody_says_when_to_start(load, told):
+    result = run(load, '--work', 1, '--start-at', '-', input=told)
     assert result.returncode == 1
     assert 'nobody said' in result.stderr
 

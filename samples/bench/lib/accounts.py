@@ -6,7 +6,7 @@ busy for it but for the microseconds of both ways. Of two that saturate the rig'
 time of their renderers, which are the GPU there, and what decodes for it.
 """
 
-from lib.columns import NATIVE, OURS, vgpu_name
+from lib.columns import NATIVE, OURS
 from lib.environment import Failed
 from lib.fair import draw_counted
 from lib.load import Load, calibrate, sleep_until
@@ -41,7 +41,7 @@ def run_together(loads, folder, seconds, column):
         for time_ns in (from_ns, to_ns):
             sleep_until(time_ns)
             vgpus = column.control.vgpus()[1]
-            used.append([tree_ns(vgpus[vgpu_name(i)]['rendererPid'])
+            used.append([tree_ns(vgpus[column.vgpu_name(i)]['rendererPid'])
                          for i in range(len(loads))])
 
     drawn, counters = draw_counted(column, loads, folder, seconds, read_cpu)

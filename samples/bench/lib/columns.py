@@ -6,6 +6,7 @@ import contextlib
 from lib.control import Control
 from lib.daemon import BUILD, Daemon
 from lib.environment import base_environment, native_environment, vtest_environment
+from lib.load import Client
 from lib.peer import virgl_test_server
 
 ALIQUOT = BUILD / 'mediator/cli/aliquot'
@@ -15,7 +16,22 @@ COLUMNS = (NATIVE, PEER, SERVERS, OURS)
 EARLY = 'aliquot-early'  # with early hand-over; only where it is asked for
 
 
-class Native:
+class Processes:
+    """A column whose clients are processes here."""
+
+    warmup = 0.5  # seconds
+    control = None  # lib.control.Control, where there is one
+
+    def command(self, number, load, command):
+        """(command line, environment) for the client of that number to run that command."""
+        raise NotImplementedError
+
+    def client(self, number, load, folder, seconds, warmup):
+        """A gl-load or vk-load that waits for its start."""
+        return Client(self, number, load, folder, seconds, warmup)
+
+
+class Native(Processes):
     """Each client draws by itself."""
 
     native = True
@@ -29,7 +45,7 @@ class Native:
                 native_environment(load.frame.api) | place.gpu_environment)
 
 
-class Peer:
+class Peer(Processes):
     """All clients at one virgl_test_server, which makes a process for each."""
 
     native = False
@@ -44,7 +60,7 @@ class Peer:
                 vtest_environment(self._socket, load.frame.api) | self._more)
 
 
-class Servers:
+class Servers(Processes):
     """A virgl_test_server for each client, which lives as long as the column."""
 
     native = False
@@ -63,7 +79,7 @@ class Servers:
                 vtest_environment(self._sockets[number], load.frame.api))
 
 
-class Ours:
+class Ours(Processes):
     """A vGPU for each client."""
 
     native = False
@@ -75,20 +91,20 @@ class Ours:
 
     def command(self, number, load, command):
         return ([*self._place.client_command, ALIQUOT, 'run', '--socket-dir',
-                 str(self.daemon.folder), '--name', vgpu_name(number), *load.knobs, '--', *command],
+                 str(self.daemon.folder), '--name', self.vgpu_name(number), *load.knobs, '--',
+                 *command],
                 base_environment() | load.frame.api.shim)
 
-
-def vgpu_name(number):
-    return f'load-{number}'
+    def vgpu_name(self, number):
+        return f'load-{number}'
 
 
 @contextlib.contextmanager
-def ours(place, folder, policy=None, name=OURS):
+def ours(place, folder, policy=None, name=OURS, more=()):
     """aliquotd without a vGPU but those of clients: under the policy exclusive there is one owner.
-    policy: of time; None = its default. name: OURS or EARLY."""
+    policy: of time; None = its default. name: OURS or EARLY. more: options."""
     options = ['--preempt', place.preempt, '--early-handover', 'yes' if name == EARLY else 'no']
-    options += ['--policy', policy] if policy else []
+    options += [*(['--policy', policy] if policy else []), *more]
     with Daemon(folder / name, 'virgl', env=base_environment(), options=options,
                 place=place) as daemon:
         yield Ours(place, daemon)

@@ -8,7 +8,7 @@ client is alone in the same column; and as aliquotd counted it. Others than aliq
 import dataclasses
 
 from lib import shares
-from lib.columns import EARLY, NATIVE, OURS, SERVERS, vgpu_name
+from lib.columns import EARLY, NATIVE, SERVERS
 from lib.control import GPU_TIME, Sampler
 from lib.load import Load, calibrate, draw_together
 
@@ -36,9 +36,8 @@ def measure_costs(columns, works, folder, seconds):
             for name, column in columns.items() for frame, work in works.items()}
 
 
-def gpu_counters(samples, count):
-    """shares.Counter of each client by what aliquotd counted; None if it does not count."""
-    names = [vgpu_name(i) for i in range(count)]
+def gpu_counters(samples, names):
+    """shares.Counter of each vGPU by what aliquotd counted; None if it does not count."""
     series = [[(time_ns, vgpus[name][GPU_TIME]) for time_ns, vgpus in samples
                if GPU_TIME in vgpus.get(name, {})] for name in names]
     return [shares.Counter(s) for s in series] if all(len(s) > 1 for s in series) else None
@@ -52,7 +51,7 @@ def draw_counted(column, loads, folder, seconds, during=None):
         drawn = draw_together(column, loads, folder, seconds, during)
     finally:
         sampler.stop()
-    return drawn, gpu_counters(sampler.samples, len(loads))
+    return drawn, gpu_counters(sampler.samples, [column.vgpu_name(i) for i in range(len(loads))])
 
 
 def run_scene(clients, works, costs, folder, seconds, name, column):
@@ -60,7 +59,7 @@ def run_scene(clients, works, costs, folder, seconds, name, column):
     weights = [weight for weight, _ in clients]
     loads = [Load(frame, works[frame], knobs=('--weight', str(WEIGHT_UNIT * weight)))
              for weight, frame in clients]
-    drawn, counters = (draw_counted(column, loads, folder, seconds) if name in (OURS, EARLY) else
+    drawn, counters = (draw_counted(column, loads, folder, seconds) if column.control else
                        (draw_together(column, loads, folder, seconds), None))
     from_ns, to_ns = drawn[0].report['from_ns'], drawn[0].report['to_ns']
     progresses = [shares.Progress(d.spans) for d in drawn]

@@ -17,7 +17,6 @@ from lib.report import progress
 
 TIMEOUT = 60  # seconds on top of what a run measures
 START_NS = 100_000_000  # from when all are ready to when they begin
-WARMUP_SECONDS = 0.5
 LONG_SECONDS = 2  # who looks on is told what goes on
 LATE_MS = 500  # a client that begins later has not warmed up
 
@@ -121,13 +120,13 @@ def sleep_until(time_ns):
 def draw_together(column, loads, folder, seconds, during=None):
     """[Drawn of each]: they begin at one time. during(from_ns, to_ns) runs meanwhile, if given."""
     folder = pathlib.Path(folder)
-    warmup = min(WARMUP_SECONDS, seconds)
+    warmup = min(column.warmup, seconds)
     if warmup + seconds > LONG_SECONDS:
         progress(f'drawing for {warmup + seconds:g} s, clients: {len(loads)}')
     with contextlib.ExitStack() as stack:
         clients = []
         for number, load in enumerate(loads):
-            client = Client(column, number, load, folder, seconds, warmup)
+            client = column.client(number, load, folder, seconds, warmup)
             stack.callback(client.stop)
             client.wait_ready()
             clients.append(client)

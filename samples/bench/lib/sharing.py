@@ -73,7 +73,7 @@ class Rounds:
         return series
 
 
-def add_options(text, seconds, runs, quick_seconds, scenes=None, columns=COLUMNS):
+def add_options(text, seconds, runs, quick_seconds, scenes=None, columns=COLUMNS, vms=False):
     """A parser of the common ones, for parse_options()."""
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
     parser.add_argument('--json', metavar='FILE', help='where the figures go')
@@ -88,6 +88,9 @@ def add_options(text, seconds, runs, quick_seconds, scenes=None, columns=COLUMNS
     if scenes:
         parser.add_argument('--scene', nargs='+', choices=scenes, default=scenes,
                             help='only these')
+    if vms:
+        parser.add_argument('--vms', action='store_true',
+                            help='clients in stock guests, too; some minutes more a place')
     parser.add_argument('--quick', action='store_true',
                         help=f'1 run of {quick_seconds:g} s: to see that it works, not for '
                              'figures')
@@ -105,6 +108,18 @@ def parse_options(parser):
     if not 0 < options.seconds <= 3600 or options.runs < 1:
         parser.error('--seconds must be in 0 … 3600, --runs at least 1')
     return options
+
+
+def with_guests(options, rows, failed, measure):
+    """What measure() of a benchmark returns, with the rows of its guests if they are asked for."""
+    if not options.vms:
+        return rows, failed
+    try:
+        guest_rows, guests_failed = measure()
+    except Failed as e:
+        progress(e)
+        return rows, True
+    return rows + guest_rows, failed or guests_failed
 
 
 @contextlib.contextmanager
