@@ -71,7 +71,8 @@ static uint32_t prediction_us(const struct gate_queue *q, const struct batch *b)
 
 uint32_t gate_part_max(const struct gate_queue *q)
 {
-    uint32_t typical_us = LOAD(&q->typical_us), bound_us = LOAD(&lease_of(q)->grant->max_predicted_us);
+    uint32_t typical_us = LOAD(&q->typical_us),
+             bound_us = LOAD(&lease_of(q)->grant->max_predicted_us);
 
     if (typical_us == 0 || typical_us == UINT32_MAX)
         return UINT32_MAX;
