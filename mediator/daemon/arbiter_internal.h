@@ -48,9 +48,9 @@ struct arbiter_vgpu {
     int pidfd;                                   /* owned; -1 = does not run yet */
     pid_t pid;
     struct cpu_process process;
-    enum cpu_class class; /* of process and workers */
+    enum cpu_class class;       /* of process and workers */
     struct cpu_group cpu_group; /* of the renderer and its workers */
-    bool killed; /* by us */
+    bool killed;                /* by us */
 
     struct {                /* its doorbell */
         uint64_t rings;     /* that were heard */

@@ -466,20 +466,13 @@ static void test_nothing_left(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        VENUS_TEST(capset),
-        VENUS_TEST(starts_when_needed),
-        VENUS_TEST(environment),
-        VENUS_TEST(timer_slack),
-        VENUS_TEST(shm_blob),
-        VENUS_TEST(bad_blobs),
-        VENUS_TEST(fences),
-        VENUS_TEST(fence_of_ended_context),
-        VENUS_TEST(worker_killed),
-        VENUS_TEST(worker_ended),
-        VENUS_TEST(server_killed),
-        VENUS_TEST(beside_gl),
-        VENUS_TEST(reset),
-        VENUS_TEST(nothing_left),
+        VENUS_TEST(capset),        VENUS_TEST(starts_when_needed),
+        VENUS_TEST(environment),   VENUS_TEST(timer_slack),
+        VENUS_TEST(shm_blob),      VENUS_TEST(bad_blobs),
+        VENUS_TEST(fences),        VENUS_TEST(fence_of_ended_context),
+        VENUS_TEST(worker_killed), VENUS_TEST(worker_ended),
+        VENUS_TEST(server_killed), VENUS_TEST(beside_gl),
+        VENUS_TEST(reset),         VENUS_TEST(nothing_left),
     };
 
     if (!virgl_available("test_virgl_venus", BACKEND_VULKAN_ON))
