@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the arbiter share: arbiter.c (its thread, and what the main thread calls),
- * arbiter_slice.c (who has the GPU: decisions and their consequences), arbiter_handover.c (from one
- * vGPU to the next), arbiter_doorbell.c (which rings are heard), arbiter_message.c (the log),
- * arbiter_process.c (who of a vGPU has processors), arbiter_stats.c (what is counted). Nobody else
- * includes this. All of it is under the arbiter's lock.
+ * arbiter_slice.c (who has the GPU: decisions and their consequences), arbiter_account.c (what each
+ * had of it), arbiter_handover.c (from one vGPU to the next), arbiter_doorbell.c (which rings are
+ * heard), arbiter_message.c (the log), arbiter_process.c (who of a vGPU has processors),
+ * arbiter_stats.c (what is counted). Nobody else includes this. All of it is under the arbiter's
+ * lock.
  */
 #ifndef ALIQUOT_DAEMON_ARBITER_INTERNAL_H
 #define ALIQUOT_DAEMON_ARBITER_INTERNAL_H
@@ -131,12 +132,21 @@ void arbiter_look_at(struct arbiter_vgpu *v, uint64_t now_ns);
 /* Charges those that hold the GPU, ends slices, begins others. To be called after anything else.
  * Returns when to call it again if nothing happens before, or SCHED_NEVER. */
 uint64_t arbiter_schedule(struct arbiter *a, uint64_t now_ns);
-/* Brings what is charged up to now: before anything changes who competes. */
-void arbiter_account_all(struct arbiter *a, uint64_t now_ns);
-/* Brings v's counters up to now. */
-void arbiter_account(struct arbiter_vgpu *v, uint64_t now_ns);
 /* The renderer is gone, or the vGPU: takes the GPU from it. */
 void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns);
+
+/* ---- arbiter_account.c ---------------------------------------------------------------------- */
+
+/* Copies what v's renderer tells: true if it can be. One that lies is killed. */
+bool arbiter_read_ack(struct arbiter_vgpu *v, uint64_t now_ns);
+/* Brings what v is charged up to now; what its page says must be true. */
+void arbiter_charge(struct arbiter_vgpu *v, uint64_t now_ns);
+/* The same of all: before anything changes who competes. */
+void arbiter_account_all(struct arbiter *a, uint64_t now_ns);
+/* The same, and v's counters, which are left behind while it is demoted beside others. */
+void arbiter_account(struct arbiter_vgpu *v, uint64_t now_ns);
+/* v begins to have the GPU: what was before does not count. */
+void arbiter_rebase(struct arbiter_vgpu *v, uint64_t now_ns);
 
 /* ---- arbiter_doorbell.c --------------------------------------------------------------------- */
 
