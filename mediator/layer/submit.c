@@ -147,7 +147,8 @@ static VkResult give(struct gate_queue *q, const struct batch *b, const struct g
 /* How much of the rest makes one piece. */
 static uint32_t piece_count(struct gate_queue *q, const struct batch *rest)
 {
-    const uint32_t most = MIN(PART_MAX, gate_part_max(q));
+    const uint32_t bound = gate_part_max(q); /* may be another one each time that it is asked for */
+    const uint32_t most = MIN(PART_MAX, bound);
     const struct batch part = batch_part(rest, 0, MIN(rest->count, most));
 
     if (part.count > 1 && gate_should_cut(q)) {
