@@ -60,11 +60,12 @@ static void apply(const VkDeviceCreateInfo *info, VkDeviceQueueCreateInfo *queue
 
 static void restore(const VkDeviceCreateInfo *info, const VkQueueGlobalPriority *was)
 {
-    for (uint32_t i = 0; i < info->queueCreateInfoCount; i++) {
-        VkDeviceQueueGlobalPriorityCreateInfo *theirs = theirs_of(&info->pQueueCreateInfos[i]);
+    /* From the last one on: two may have the same struct, and the first knows what it was. */
+    for (uint32_t i = info->queueCreateInfoCount; i > 0; i--) {
+        VkDeviceQueueGlobalPriorityCreateInfo *theirs = theirs_of(&info->pQueueCreateInfos[i - 1]);
 
         if (theirs)
-            theirs->globalPriority = was[i];
+            theirs->globalPriority = was[i - 1];
     }
 }
 
