@@ -449,7 +449,7 @@ bool sched_is_alone(const struct sched_entity *e)
     const struct sched *s = e->sched;
 
     return s->policy == SCHED_POLICY_FAIR && e->state == SCHED_RUNNING && e->has_work &&
-           e->knobs.cap_ppm == SCHED_PPM && !sched_contended(s);
+           e->knobs.cap_ppm == SCHED_PPM && !s->capped.root && !sched_contended(s);
 }
 
 void sched_charge_alone(struct sched_entity *e, uint64_t gpu_ns, uint64_t now_ns)

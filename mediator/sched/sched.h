@@ -200,8 +200,9 @@ void sched_delay(struct sched_entity *e, uint64_t now_ns);
 /* The GPU spent gpu_ns on e. Any number of times, in a slice, or later, in any state, when
  * something becomes known late: it counts for the last slice that began. */
 void sched_charge(struct sched_entity *e, uint64_t gpu_ns, uint64_t now_ns);
-/* The same for one who may be in a slice of which the end was not seen, since nobody waited and it
- * has no cap (fair only): what goes beyond is further slices of its own and no overrun. */
+/* The same for one who may be in a slice of which the end was not seen, since nobody waited, not
+ * even for the end of a cap, and it has none itself (fair only): what goes beyond is further slices
+ * of its own and no overrun. */
 void sched_charge_alone(struct sched_entity *e, uint64_t gpu_ns, uint64_t now_ns);
 /* Whether the end of e's slice need not be seen: sched_charge_alone() makes up for it. */
 bool sched_is_alone(const struct sched_entity *e);

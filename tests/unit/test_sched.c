@@ -115,7 +115,9 @@ static void test_not_alone(void **state)
 
     add(&s, &b, SCHED_KNOBS_DEFAULT);
     sched_start(&b, NOW + 10 * MS);
-    assert_true(sched_is_alone(&b)); /* a may not have more yet */
+    assert_false(sched_is_alone(&b)); /* a comes back when its cap lets it */
+    sched_sleep(&a, NOW + 10 * MS);
+    assert_true(sched_is_alone(&b));
     sched_put(&b, NOW + 10 * MS);
     struct sched_entity c;
     add(&s, &c, SCHED_KNOBS_DEFAULT);
