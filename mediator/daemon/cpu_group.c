@@ -255,8 +255,10 @@ int cpu_group_set_idle(struct cpu_group *group, bool idle)
 {
     if (group->idle_fd < 0 || group->idle == idle)
         return 0;
+    if (pwrite(group->idle_fd, idle ? "1" : "0", 1, 0) < 0)
+        return -errno;
     group->idle = idle;
-    return pwrite(group->idle_fd, idle ? "1" : "0", 1, 0) < 0 ? -errno : 0;
+    return 0;
 }
 
 void cpu_group_remove(struct cpu_group_parent *parent, struct cpu_group *group)
