@@ -192,12 +192,10 @@ int arbiter_add(struct arbiter *a, const char *name, const struct sched_knobs *k
         return -ENOMEM;
     v->arbiter = a;
     arbiter_vgpu_init(v);
-    v->doorbell_fd = v->wake_fd = v->grant_fd = v->ack_fd = v->pidfd = -1;
+    v->doorbell_fd = v->wake_fd = v->wake_read_fd = v->grant_fd = v->ack_fd = v->pidfd = -1;
     v->cpu_group = CPU_GROUP_NONE;
     snprintf(v->name, sizeof(v->name), "%s", name);
     int r = new_eventfd(&v->doorbell_fd);
-    if (r == 0)
-        r = new_eventfd(&v->wake_fd);
     if (r == 0)
         r = arbiter_doorbell_watch(v);
     if (r == 0) {
@@ -215,7 +213,6 @@ int arbiter_add(struct arbiter *a, const char *name, const struct sched_knobs *k
     if (r < 0) {
         /* Takes it out of the epoll set, too; it has never rung. */
         close_fd_p(&v->doorbell_fd);
-        close_fd_p(&v->wake_fd);
         free(v);
         return r;
     }
@@ -243,7 +240,6 @@ void arbiter_remove(struct arbiter_vgpu *v)
     a->n_vgpus--;
     arbiter_doorbell_unwatch(v);
     close_fd_p(&v->doorbell_fd);
-    close_fd_p(&v->wake_fd);
     v->removed = true;
     v->next = a->removed;
     a->removed = v;
@@ -308,7 +304,9 @@ static void drop_pages(struct arbiter_vgpu *v)
     close_fd_p(&v->grant_fd);
     close_fd_p(&v->ack_fd);
     close_fd_p(&v->pidfd);
-    v->grant_fd = v->ack_fd = v->pidfd = -1;
+    close_fd_p(&v->wake_fd);
+    close_fd_p(&v->wake_read_fd);
+    v->grant_fd = v->ack_fd = v->pidfd = v->wake_fd = v->wake_read_fd = -1;
     v->pid = 0;
     cpu_process_finish(&v->process);
 }
@@ -316,7 +314,6 @@ static void drop_pages(struct arbiter_vgpu *v)
 static void forget_acks(struct arbiter_vgpu *v)
 {
     memset(v->acks, 0, sizeof(v->acks));
-    v->slots_known = 1;
     arbiter_forget_workers(v);
     v->ack = (struct lease_ack){0};
 }
@@ -324,13 +321,17 @@ static void forget_acks(struct arbiter_vgpu *v)
 int arbiter_attach(struct arbiter_vgpu *v, uint32_t slots, struct arbiter_fds *ret)
 {
     struct arbiter *a = v->arbiter;
-    eventfd_t count;
+    int wake[2];
 
     arbiter_detach(v);
-    /* Of the renderer before, which may have filled them up, so that nobody can ring any more. */
-    (void)eventfd_read(v->wake_fd, &count);
-    (void)eventfd_read(v->doorbell_fd, &count);
-    int r = lease_grant_page_create(&v->grant_fd, &v->grant_page);
+    /* Of the renderer before, which may have filled it up, so that nobody can ring any more. */
+    (void)arbiter_doorbell_take(v);
+    int r = pipe2(wake, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : 0;
+    if (r == 0) {
+        v->wake_read_fd = wake[0];
+        v->wake_fd = wake[1];
+        r = lease_grant_page_create(&v->grant_fd, &v->grant_page);
+    }
     if (r == 0)
         r = lease_ack_page_create(&v->ack_fd, &v->ack_page);
     if (r < 0) {
@@ -343,8 +344,10 @@ int arbiter_attach(struct arbiter_vgpu *v, uint32_t slots, struct arbiter_fds *r
     v->killed = false;
     v->attached = true;
     pthread_mutex_unlock(&a->lock);
-    *ret = (struct arbiter_fds){
-        .grant = v->grant_fd, .ack = v->ack_fd, .doorbell = v->doorbell_fd, .wake = v->wake_fd};
+    *ret = (struct arbiter_fds){.grant = v->grant_fd,
+                                .ack = v->ack_fd,
+                                .doorbell = v->doorbell_fd,
+                                .wake = v->wake_read_fd};
     return 0;
 }
 
@@ -392,10 +395,13 @@ void arbiter_slot_gone(struct arbiter_vgpu *v, uint32_t slot)
         uint64_t now = clock_ns();
         arbiter_account_all(a, now);
         arbiter_worker_ends(v, slot);
-        arbiter_look_at(v, now);
+        /* It counts as a ring of the renderer's: it may say so as often as it likes. */
+        v->bell.pending = v->bell.muted;
+        if (!v->bell.muted) {
+            arbiter_doorbell_rung(v, now);
+            kick(a);
+        }
     }
-    /* It counts as a ring of the renderer's: it may say so as often as it likes. */
-    eventfd_write(v->doorbell_fd, 1);
     pthread_mutex_unlock(&a->lock);
 }
 

@@ -65,7 +65,7 @@ int arbiter_place(struct arbiter *const *arbiters, size_t n, const struct sched_
 struct arbiter_fds {
     int grant, ack; /* memfds of a page each; grant can't be mapped writable */
     int doorbell;   /* eventfd that participants write */
-    int wake;       /* eventfd that the renderer's event loop waits for */
+    int wake;       /* that the renderer's event loop waits for; 8 bytes each time */
 };
 /* Fresh pages for a renderer that is about to start. slots: 1 … LEASE_SLOTS_MAX, how many processes
  * may take part: the renderer, and those of the Vulkan layer that it tells of. */

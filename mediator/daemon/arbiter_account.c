@@ -37,7 +37,7 @@ static void sum_up(struct arbiter_vgpu *v)
     struct lease_ack sum = {0};
     uint64_t begun_ns = 0;
 
-    for (uint32_t i = 0; i < v->slots_known; i++) {
+    for (uint32_t i = 0; i < v->lease.slots; i++) {
         const struct lease_ack *ack = &v->acks[i];
 
         sum.in_flight += ack->in_flight;
@@ -67,7 +67,7 @@ bool arbiter_read_ack(struct arbiter_vgpu *v, uint64_t now_ns)
 
     if (!v->attached || v->killed)
         return false;
-    for (uint32_t i = 0; i < v->slots_known && fault == LEASE_FAULT_NONE; i++) {
+    for (uint32_t i = 0; i < v->lease.slots && fault == LEASE_FAULT_NONE; i++) {
         if (!was_never_used(v, i))
             fault = lease_ack_read(&v->lease, i, now_ns, &v->acks[i], &v->acks[i]);
     }

@@ -12,7 +12,7 @@
 #include "mediator/base/util.h"
 
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
+#include <sys/uio.h>
 
 #define RINGS_MAX 64u
 #define RING_NS UINT64_C(250000)
@@ -50,6 +50,14 @@ void arbiter_doorbell_unwatch(struct arbiter_vgpu *v)
     listen_to(v, EPOLL_CTL_DEL, 0);
     v->arbiter->n_muted -= v->bell.muted;
     v->bell.muted = false;
+}
+
+bool arbiter_doorbell_take(const struct arbiter_vgpu *v)
+{
+    uint64_t count;
+    const struct iovec iov = {.iov_base = &count, .iov_len = sizeof(count)};
+
+    return preadv2(v->doorbell_fd, &iov, 1, -1, RWF_NOWAIT) == (ssize_t)sizeof(count);
 }
 
 static void mute(struct arbiter_vgpu *v, uint64_t now_ns)
@@ -94,14 +102,13 @@ void arbiter_doorbell_rung(struct arbiter_vgpu *v, uint64_t now_ns)
 
 void arbiter_look_at_muted(struct arbiter *a, uint64_t now_ns)
 {
-    eventfd_t count;
-
     if (a->n_muted == 0 || now_ns < a->look_ns)
         return;
     for (struct arbiter_vgpu *v = a->vgpus; v; v = v->next) {
         if (!v->bell.muted)
             continue;
-        if (eventfd_read(v->doorbell_fd, &count) == 0) {
+        if (arbiter_doorbell_take(v) || v->bell.pending) {
+            v->bell.pending = false;
             v->bell.rings++;
             v->bell.filled_ns = now_ns;
             arbiter_look_at(v, now_ns);

@@ -33,7 +33,10 @@ struct arbiter_vgpu {
     struct arbiter_vgpu *next; /* owned by the arbiter's list, or by that of the removed */
     uint32_t number;
     char name[ARBITER_NAME_MAX];
-    int doorbell_fd, wake_fd; /* owned */
+    int doorbell_fd; /* owned. Renderers share the open file and may make it block: see
+                        arbiter_doorbell_take() */
+    int wake_fd; /* owned; of a pipe, whose other end is the renderer's: no flag of it is ours */
+    int wake_read_fd;
     bool removed;
 
     /* Of the renderer; attached: there are pages. */
@@ -43,7 +46,6 @@ struct arbiter_vgpu {
     const struct lease_ack_page *ack_page;
     struct lease_broker lease;
     struct lease_ack acks[LEASE_SLOTS_MAX];      /* the last copies */
-    uint32_t slots_known;                        /* the first so many may be in use */
     struct lease_ack ack;                        /* all of them together */
     struct cpu_process workers[LEASE_SLOTS_MAX]; /* behind the slots but the GL gate's */
     int pidfd;                                   /* owned; -1 = does not run yet */
@@ -59,6 +61,7 @@ struct arbiter_vgpu {
         unsigned left;      /* rings that would be heard now, */
         uint64_t filled_ns; /* … then */
         bool muted;
+        bool pending; /* it has something to be looked at, without a ring */
     } bell;
 
     enum arbiter_place place;
@@ -153,6 +156,8 @@ void arbiter_rebase(struct arbiter_vgpu *v, uint64_t now_ns);
 /* Has v's rings come to arbiter_doorbell_rung(), until unwatch. Negative errno. */
 int arbiter_doorbell_watch(struct arbiter_vgpu *v);
 void arbiter_doorbell_unwatch(struct arbiter_vgpu *v);
+/* Takes what was rung; false: nothing was. Never blocks. */
+bool arbiter_doorbell_take(const struct arbiter_vgpu *v);
 /* Looks at v, and is deaf to it from now on if it rings too often. */
 void arbiter_doorbell_rung(struct arbiter_vgpu *v, uint64_t now_ns);
 /* Looks at those, if it is time: arbiter_next_look_ns() says when, or SCHED_NEVER. */
@@ -183,7 +188,7 @@ void arbiter_say(struct arbiter *a, int level, const char *format, ...)
 void arbiter_set_class(struct arbiter_vgpu *v, enum cpu_class class);
 /* Of all vGPUs, as their places are. */
 void arbiter_set_classes(struct arbiter *a);
-/* A process of the Vulkan layer has a slot, which is read from now on, or is gone. */
+/* A process of the Vulkan layer has a slot, or is gone. */
 void arbiter_worker_begins(struct arbiter_vgpu *v, uint32_t slot, pid_t pid);
 void arbiter_worker_ends(struct arbiter_vgpu *v, uint32_t slot);
 void arbiter_forget_workers(struct arbiter_vgpu *v);

@@ -17,10 +17,9 @@ void arbiter_set_class(struct arbiter_vgpu *v, enum cpu_class class)
         return;
     v->class = class;
     /* One that ends just now needs none. */
-    if (class != CPU_CLASS_STOPPED)
-        (void)cpu_group_set_idle(&v->cpu_group, class == CPU_CLASS_IDLE);
+    (void)cpu_group_set_idle(&v->cpu_group, class != CPU_CLASS_NORMAL);
     (void)cpu_process_set(&v->process, class);
-    for (uint32_t i = 0; i < v->slots_known; i++)
+    for (uint32_t i = 0; i < v->lease.slots; i++)
         (void)cpu_process_set(&v->workers[i], class);
 }
 
@@ -54,8 +53,6 @@ static void forget_worker(struct cpu_process *worker)
 void arbiter_worker_begins(struct arbiter_vgpu *v, uint32_t slot, pid_t pid)
 {
     int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
-
-    v->slots_known = MAX(v->slots_known, slot + 1);
 
     forget_worker(&v->workers[slot]); /* a renderer that lies may say it twice */
     /* Not a stranger, whoever has the number now: the renderer's group is its own. Else it has

@@ -177,6 +177,5 @@ struct part part_worker(const struct part *p, uint32_t slot)
     struct part w = {.vgpu = p->vgpu, .grant = p->grant, .ack = p->ack, .fds = p->fds};
 
     assert_int_equal(lease_attach(&w.lease, w.grant, w.ack, slot), 0);
-    arbiter_slot_taken(p->vgpu, slot, 0); /* it has no process of its own */
     return w;
 }

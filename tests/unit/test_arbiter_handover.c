@@ -4,6 +4,7 @@
 
 #include "mediator/base/util.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -94,6 +95,28 @@ static void test_works_and_rings_in_a_loop(void **state)
     part_leave(&a); /* deaf to it or not */
     part_enter(&b);
     part_end(&b, true);
+}
+
+/* Flags of the open file are the renderer's as much as ours: that a look would block hurts nobody.
+ */
+static void test_rings_in_a_loop_and_stops(void **state)
+{
+    struct ringer ringer;
+
+    part_open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    part_join(&a, "a");
+    part_join(&b, "b");
+    start_ringing(&ringer, &a);
+    while (part_stats(&a).floods == 0)
+        sched_yield();
+    assert_int_equal(fcntl(a.fds.doorbell, F_SETFL, 0), 0);
+    stop_ringing(&ringer);
+    for (unsigned i = 0; i < 20; i++) {
+        part_enter(&b);
+        part_end(&b, true);
+        part_enter(&a);
+        part_end(&a, true);
+    }
 }
 
 /* ---- early hand-over ------------------------------------------------------------------------ */
@@ -221,6 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_rings_in_a_loop),
         TEST(test_works_and_rings_in_a_loop),
+        TEST(test_rings_in_a_loop_and_stops),
         TEST(test_early),
         TEST(test_early_and_done),
         TEST(test_not_early_before_the_last_job),
