@@ -15,9 +15,15 @@
 #include "protocol/msg_socket.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+
+/* What a driver may leave unread, as the kernel counts it: some 160 messages. It reads all of them
+ * before it believes an answer. */
+#define UNREAD_BYTES_MAX 122880
 
 void vhost_request_free(struct vhost_shmem_request *req)
 {
@@ -96,10 +102,21 @@ static int send_message(struct vhost_backend *be, uint32_t type, uint32_t flags,
     return r == -EPIPE ? -EAGAIN : -ENOMEM;
 }
 
+/* Whether the front-end has read what it was sent. Descriptors that lie in a socket are ours to
+ * answer for, also after we have closed our end. */
+static bool reads_on(const struct vhost_backend *be)
+{
+    int bytes;
+
+    return ioctl(be->shmem.fd, SIOCOUTQ, &bytes) == 0 && bytes <= UNREAD_BYTES_MAX;
+}
+
 int vhost_request_show(struct vhost_backend *be, const struct gpu_shmem_map *args)
 {
     if (be->shmem.fd < 0)
         return -EPIPE;
+    if (!reads_on(be))
+        return -ENOMEM;
     return send_message(be, VHOST_USER_BACKEND_SHMEM_MAP, 0, args) < 0 ? -ENOMEM : 0;
 }
 
@@ -306,6 +323,8 @@ int vhost_shmem_set_fd(struct vhost_backend *be, int fd)
     sd_event_source *source;
     int flags = fcntl(fd, F_GETFL);
 
+    if (be->shmem.fd >= 0 && !reads_on(be)) /* or it would gather sockets full of descriptors */
+        return -EBUSY;
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return -errno;
     int r = sd_event_add_io(be->config.event, &source, fd, EPOLLIN, on_socket, be);
