@@ -6,19 +6,25 @@
  * in shared memory, transfers, command submission and fences. It neither knows nor produces virgl
  * or Venus commands; that is the caller's job. Memory of the host (Vulkan's, the rings of Venus) is
  * mapped as blob resources. There are two ways to the device, and a program need not know which it
- * is on:
- *   a socket       of aliquotd, or of a stand-alone aliquot-renderer, without a virtual machine.
- * The library is a virtio-gpu driver in user space then: it connects as a vhost-user front-end,
- * with a memfd of its own in the part of guest memory. a render node  of Linux's virtio_gpu driver,
- * /dev/dri/renderD*, in a virtual machine. The kernel's driver has the virtqueues, and the library
- * asks it through libdrm, which is loaded when such a node is opened.
+ * is on.
+ *
+ * A socket of aliquotd, or of a stand-alone aliquot-renderer, without a virtual machine. The
+ * library is a virtio-gpu driver in user space then: it connects as a vhost-user front-end, with a
+ * memfd of its own in the part of guest memory.
+ *
+ * A render node of Linux's virtio_gpu driver, /dev/dri/renderD*, in a virtual machine. The kernel's
+ * driver has the virtqueues, and the library asks it through libdrm, which is loaded when such a
+ * node is opened.
  *
  * What differs on a render node, because the kernel is in between. It keeps the device's answers to
  * itself (its log has those that are errors), so what the device refuses looks done: no fence, and
  * no aliquot_resource_wait(), tells of it; aliquot_info.errors and in_flight stay 0. What the
  * kernel refuses is an error of the call, at once. A call may wait in the kernel, where the device
- * does not take up commands, for longer than the time-out; waits for fences end in time. A context
- * exists on the device as long as it or a resource that was made in it does.
+ * does not take up commands, for longer than the time-out, and so may one of another thread that
+ * begins meanwhile. A context exists on the device as long as it or a resource that was made in it
+ * does, and as long as a fork of the process has its descriptors. What lies in guest memory alone
+ * (ALIQUOT_BLOB_GUEST) can be attached to another context only if it is shareable, and transferred
+ * only without strides.
  *
  * Rules for all calls
  *
@@ -75,8 +81,8 @@ struct aliquot_fence;    /* the completion of a command, reference-counted */
 /*
  * As path: the vGPU that this program is meant to have. That is the one that the environment
  * variable ALIQUOT_SOCKET names (aliquot run sets it), a socket or a render node; else the
- * virtio_gpu render node with the smallest number; else one on demand, from the socket aliquot.sock
- * in /run/aliquot as root, else in $XDG_RUNTIME_DIR/aliquot.
+ * 3D-capable virtio_gpu render node with the smallest number; else one on demand, from the socket
+ * aliquot.sock in /run/aliquot as root, else in $XDG_RUNTIME_DIR/aliquot.
  */
 #define ALIQUOT_PATH_DEFAULT ""
 
@@ -339,9 +345,12 @@ ALIQUOT_EXPORT int aliquot_transfer_from_host(struct aliquot_context *context,
  * back at once. With ret_fence: done when the GPU has finished with them. ring_idx is the timeline
  * of the context on which the fence lies, or ALIQUOT_RING_NONE for the vGPU's common one.
  * With bytes 0 it is the fence alone, on everything before it on that timeline.
- *   -EINVAL  bytes is 0 without ret_fence, or no multiple of 4, ring_idx over 63, or one given
- * where CONTEXT_INIT was not negotiated -EMSGSIZE more than the shared memory could ever hold
- *   -ENOMEM  no room now, and none came free
+ *   -EINVAL    bytes is 0 without ret_fence, or no multiple of 4, ring_idx over 63, or one given
+ *              where CONTEXT_INIT was not negotiated
+ *
+ *   -EMSGSIZE  more than the shared memory could ever hold
+ *
+ *   -ENOMEM    no room now, and none came free
  */
 ALIQUOT_EXPORT int aliquot_submit(struct aliquot_context *context, const void *commands,
                                   size_t bytes, int ring_idx, struct aliquot_fence **ret_fence);

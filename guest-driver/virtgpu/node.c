@@ -139,6 +139,15 @@ int node_probe(struct virtgpu_vgpu *vgpu)
     return virtgpu_list_capsets(vgpu);
 }
 
+static bool node_has_3d(const struct libdrm *drm, int fd)
+{
+    uint64_t value = 0;
+    struct drm_virtgpu_getparam args = {.param = VIRTGPU_PARAM_3D_FEATURES,
+                                        .value = (uintptr_t)&value};
+
+    return drm->ioctl(fd, DRM_IOCTL_VIRTGPU_GETPARAM, &args) == 0 && value != 0;
+}
+
 /* ---- finding one ---------------------------------------------------------------------------- */
 
 int node_find(const struct libdrm *drm, const char *directory, char **ret_path, char *reason)
@@ -154,6 +163,10 @@ int node_find(const struct libdrm *drm, const char *directory, char **ret_path, 
         if (fd < 0)
             continue;
         bool found = driver_name(drm, fd, name, sizeof(name)) == 0 && strcmp(name, DRIVER) == 0;
+        if (found && !node_has_3d(drm, fd)) { /* a plain console */
+            snprintf(reason, ERROR_TEXT_BYTES, "the virtio-gpu device of %s has no 3D", path);
+            found = false;
+        }
         close(fd);
         if (found) {
             char *copy = strdup(path);

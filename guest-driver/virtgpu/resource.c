@@ -229,10 +229,13 @@ static void *map_part(const struct virtgpu_resource *resource, uint64_t node_off
     void *place = wish;
     if (flags & MAP_FIXED_NOREPLACE) /* fails if there is something */
         place = mmap(wish, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | fixed, -1, 0);
+    bool held = flags & MAP_FIXED_NOREPLACE && place != MAP_FAILED;
     if (place != MAP_FAILED)
         place = mremap(part, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, wish);
     if (place == MAP_FAILED) {
         int error = errno;
+        if (held)
+            munmap(wish, length);
         munmap(part, length);
         errno = error;
     }
