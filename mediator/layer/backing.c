@@ -9,12 +9,13 @@
 #include <sys/stat.h>
 
 #define OPAQUE VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT
+/* Which no file of lavapipe's has (Mesa 26.1). */
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 struct backing {
     int fd;     /* owned */
     void *data; /* owned mapping */
     size_t bytes;
-    ino_t file;
 };
 
 /* ---- files ---------------------------------------------------------------------------------- */
@@ -38,10 +39,8 @@ static struct backing *map(int fd, size_t bytes)
     if (!b)
         return NULL;
     *b = (struct backing){.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0), .data = MAP_FAILED, .bytes = bytes};
-    if (b->fd >= 0 && fstat(fd, &st) == 0 && st.st_size >= 0 && (uint64_t)st.st_size >= bytes) {
-        b->file = st.st_ino;
+    if (b->fd >= 0 && fstat(fd, &st) == 0 && st.st_size >= 0 && (uint64_t)st.st_size >= bytes)
         b->data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    }
     if (b->data == MAP_FAILED) {
         backing_destroy(b);
         return NULL;
@@ -54,7 +53,7 @@ static struct backing *create(VkDeviceSize bytes)
     _cleanup_close_ int fd = memfd_create("aliquot-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     if (fd < 0 || bytes == 0 || bytes > INT64_MAX || ftruncate(fd, (off_t)bytes) < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        fcntl(fd, F_ADD_SEALS, SEALS) < 0)
         return NULL;
     return map(fd, bytes);
 }
@@ -69,30 +68,13 @@ static struct backing *find(const struct layer_device *d, VkDeviceMemory memory)
     return (struct backing *)(uintptr_t)value;
 }
 
-struct search {
-    ino_t file;
-    bool found;
-};
-
-static void compare(uint64_t key, uint64_t value, void *opaque)
+/* Of whichever device or process of this layer's. The driver's own begin with a header that says
+ * where the memory is, and what says so may be a guest's by now: they are not imported. */
+static bool is_ours(int fd)
 {
-    const struct backing *b = (const struct backing *)(uintptr_t)value;
-    struct search *s = opaque;
+    int seals = fd >= 0 ? fcntl(fd, F_GET_SEALS) : -1;
 
-    s->found |= b->file == s->file;
-}
-
-/* All files of this kind are in one file system of the kernel's, which numbers them. */
-static bool is_ours(struct layer_device *d, int fd)
-{
-    struct stat st;
-    struct search s = {0};
-
-    if (fd < 0 || fcntl(fd, F_GET_SEALS) < 0 || fstat(fd, &st) < 0)
-        return false;
-    s.file = st.st_ino;
-    handle_map_each(&d->backings, compare, &s);
-    return s.found;
+    return seals >= 0 && (seals & SEALS) == SEALS;
 }
 
 /* ---- memory --------------------------------------------------------------------------------- */
@@ -152,9 +134,10 @@ VkResult backing_import(struct layer_device *d, const VkMemoryAllocateInfo *info
     const VkImportMemoryFdInfoKHR *import =
         dispatch_in_chain(info->pNext, VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR);
 
-    if (!d->backs_exports || !import || import->handleType != OPAQUE || !is_ours(d, import->fd))
+    if (!d->backs_exports || !import || import->handleType != OPAQUE)
         return d->table.AllocateMemory(d->handle, info, allocator, ret);
-    struct backing *b = info->allocationSize > 0 ? map(import->fd, info->allocationSize) : NULL;
+    bool ours = info->allocationSize > 0 && is_ours(import->fd);
+    struct backing *b = ours ? map(import->fd, info->allocationSize) : NULL;
     if (!b)
         return VK_ERROR_INVALID_EXTERNAL_HANDLE;
     /* Memory of the process goes before a file, with lavapipe, if it is told of both. */

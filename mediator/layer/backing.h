@@ -6,7 +6,7 @@
  * and can overwrite. Not all can leave it out: Venus over vtest maps what it gets from the
  * beginning. So the memory is a file of ours, which lavapipe imports as memory of this process
  * (VK_EXT_external_memory_host), and that file is what is handed out. Whole pages, sealed at their
- * size, which also tells them from lavapipe's (see the renderer's virgl_blob.c).
+ * size and for good, which also tells them from lavapipe's (see the renderer's virgl_blob.c).
  *
  * Confined to lavapipe, where memory is the process's anyway, and to opaque descriptors.
  */
@@ -24,7 +24,8 @@ bool backing_is_for(const struct layer_device *d, const VkMemoryAllocateInfo *in
 /* As vkAllocateMemory; the size is in whole pages. */
 VkResult backing_allocate(struct layer_device *d, const VkMemoryAllocateInfo *info,
                           const VkAllocationCallbacks *allocator, VkDeviceMemory *ret);
-/* As vkAllocateMemory, of memory that is imported; also if it is not ours. */
+/* As vkAllocateMemory, of memory that is imported. Where exports are backed, nothing opaque is
+ * imported but files of this layer's: VK_ERROR_INVALID_EXTERNAL_HANDLE. */
 VkResult backing_import(struct layer_device *d, const VkMemoryAllocateInfo *info,
                         const VkAllocationCallbacks *allocator, VkDeviceMemory *ret);
 /* What is behind a memory that is about to be freed, for backing_destroy() when it is; NULL: not a

@@ -85,9 +85,9 @@ int virgl_blob_create(struct backend *b, const struct backend_blob_args *args)
 /*
  * lavapipe's exported memory is a memfd that begins with this, and the memory follows at an offset.
  * Who maps it from the beginning has the guest overwrite it. Our layer puts files of its own in
- * place of these (mediator/layer/backing.h), which have no header and whole pages; lavapipe's end
- * with a part of one, where it is asked for whole pages. A guest that writes such a header into its
- * memory sees some other part of it.
+ * place of these (mediator/layer/backing.h), which have no header, whole pages and seals for good;
+ * lavapipe's end with a part of one, where it is asked for whole pages. A guest that writes such a
+ * header into its memory sees some other part of it.
  */
 struct lavapipe_header {
     uint64_t file_bytes;
@@ -102,13 +102,14 @@ static int lavapipe_offset(int fd, uint64_t *ret_offset)
 {
     struct lavapipe_header header;
     off_t size = lseek(fd, 0, SEEK_END);
+    int seals = fcntl(fd, F_GET_SEALS);
 
     if (pread(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header) || size < 0)
         return -EOPNOTSUPP;
     if (header.file_bytes == (uint64_t)size && header.data_offset == LAVAPIPE_DATA_OFFSET &&
         header.zero == 0)
         *ret_offset = header.data_offset;
-    else if (size % PAGE_BYTES == 0)
+    else if (size % PAGE_BYTES == 0 && seals >= 0 && (seals & F_SEAL_SEAL))
         *ret_offset = 0;
     else
         return -EOPNOTSUPP;
