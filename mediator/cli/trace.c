@@ -24,6 +24,7 @@ const char trace_help[] =
     "  --socket-dir DIR    where aliquotd's sockets are\n"
     "  --help              print this\n";
 
+#define ANSWERS_AT_ONCE 100 /* the daemon remembers 65536 events, and tells 1024 at a time */
 #define SECONDS_MAX 86400.0
 /* The daemon keeps seconds' worth of a busy GPU's events. */
 #define POLL_NS 200000000L
@@ -165,13 +166,14 @@ static void take_work(struct trace *t, unsigned gpu, sd_json_variant *answer)
     timeline_memory_of_gone(&t->timeline, gpu, now);
 }
 
-/* All that there is from *cursor on; -1 = nothing but what is to come. */
+/* What there is from *cursor on; -1 = nothing but what is to come. Not all, where more comes than is
+ * read: who fills the daemon's memory of it in a loop does not keep us from ending. */
 static int read_on(struct trace *t, unsigned gpu, const char *method, int64_t *cursor,
                    void (*take_answer)(struct trace *t, unsigned gpu, sd_json_variant *answer))
 {
     bool more = true;
 
-    while (more) {
+    for (unsigned i = 0; more && i < ANSWERS_AT_ONCE; i++) {
         sd_json_variant *parameters = NULL, *answer = NULL;
         int r = sd_json_buildo(
             &parameters, SD_JSON_BUILD_PAIR_STRING("gpu", t->sources[gpu - 1].gpu),
