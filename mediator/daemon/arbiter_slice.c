@@ -23,6 +23,7 @@
 #define ANTICIPATE_MIN_NS 300000
 #define QUICK_PERCENT 10
 #define THINK_FIRST_NS 500000
+#define HELD_UP_NS 1000000
 /* How often one that nobody waits for is looked at: whether it is idle. Each look costs it some ten
  * microseconds of a processor, which may be one that draws. */
 #define LOOK_ALONE_NS 20000000
@@ -56,9 +57,33 @@ static void back_to_work(struct arbiter_vgpu *v, uint64_t since_ns)
     v->idle_from_ns = 0;
 }
 
+/* By its own word; 0 = never. */
+static uint64_t last_completion_ns(const struct arbiter_vgpu *v)
+{
+    uint64_t last_ns = 0;
+
+    for (uint32_t i = 0; i < v->lease.slots; i++)
+        last_ns = MAX(last_ns, v->acks[i].last_completion_ns);
+    return last_ns;
+}
+
+/* Whether v asks just when another one's long piece is over. On a software GPU that does not
+ * preempt the piece has kept v's renderer itself from running, and says nothing of what v needs. */
+static bool was_held_up(const struct arbiter_vgpu *v, uint64_t now_ns)
+{
+    for (const struct arbiter_vgpu *w = v->arbiter->vgpus; w; w = w->next) {
+        uint64_t end_ns = w == v || !w->attached ? 0 : last_completion_ns(w);
+        if (end_ns > w->ack.started_ns + ANTICIPATE_MAX_NS && now_ns < end_ns + HELD_UP_NS)
+            return true;
+    }
+    return false;
+}
+
 /* It waits for a grant. */
 static void ask(struct arbiter_vgpu *v, uint64_t now_ns)
 {
+    if (v->idle_from_ns != 0 && was_held_up(v, now_ns))
+        v->idle_from_ns = 0;
     back_to_work(v, now_ns);
     if (!v->asked) {
         v->asked = true;
@@ -192,9 +217,9 @@ static bool is_idle(struct arbiter_vgpu *v, uint64_t now_ns)
     }
     if (v->idle_from_ns == 0) {
         v->idle_from_ns = now_ns;
-        /* Who found it idle need not wait: nobody was kept from anything before. */
+        /* Nobody waited, and it did not ring: it may have been idle for long. */
         if (!v->arbiter->was_contended)
-            return true;
+            v->idle_from_ns = MIN(MAX(last_completion_ns(v), v->charge_from_ns), now_ns);
     }
     return now_ns >= kept_until_ns(v);
 }
