@@ -166,8 +166,8 @@ static void take_work(struct trace *t, unsigned gpu, sd_json_variant *answer)
     timeline_memory_of_gone(&t->timeline, gpu, now);
 }
 
-/* What there is from *cursor on; -1 = nothing but what is to come. Not all, where more comes than is
- * read: who fills the daemon's memory of it in a loop does not keep us from ending. */
+/* What there is from *cursor on; -1 = nothing but what is to come. Not all, where more comes than
+ * is read: who fills the daemon's memory of it in a loop does not keep us from ending. */
 static int read_on(struct trace *t, unsigned gpu, const char *method, int64_t *cursor,
                    void (*take_answer)(struct trace *t, unsigned gpu, sd_json_variant *answer))
 {
