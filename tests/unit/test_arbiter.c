@@ -89,6 +89,20 @@ static void test_taken_from_who_does_not_use_it(void **state)
     assert_int_equal(part_stats(&b).completions, 20);
 }
 
+/* The GPU is kept for a millisecond for who has just become idle, though nobody waited then. */
+static void test_kept_for_who_has_just_finished(void **state)
+{
+    part_open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
+    part_join(&a, "a");
+    part_join(&b, "b");
+    part_enter(&a);
+    uint64_t before_ns = part_now_ns();
+    part_end(&a, true);
+    part_enter(&b);
+    assert_true(part_now_ns() - before_ns >= 1000000);
+    part_end(&b, true);
+}
+
 static void test_exclusive(void **state)
 {
     struct arbiter_vgpu *other;
@@ -655,6 +669,7 @@ int main(void)
         TEST(test_drained_before_the_next),
         TEST(test_preempted_at_once),
         TEST(test_taken_from_who_does_not_use_it),
+        TEST(test_kept_for_who_has_just_finished),
         TEST(test_exclusive),
         TEST(test_gone_while_granted),
         TEST(test_gone_with_a_full_doorbell),
