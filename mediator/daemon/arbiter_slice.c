@@ -73,7 +73,8 @@ static bool was_held_up(const struct arbiter_vgpu *v, uint64_t now_ns)
 {
     for (const struct arbiter_vgpu *w = v->arbiter->vgpus; w; w = w->next) {
         uint64_t end_ns = w == v || !w->attached ? 0 : last_completion_ns(w);
-        if (end_ns > w->ack.started_ns + ANTICIPATE_MAX_NS && now_ns < end_ns + HELD_UP_NS)
+        if (end_ns > w->ack.started_ns + ANTICIPATE_MAX_NS && now_ns < end_ns + HELD_UP_NS &&
+            end_ns < now_ns + HELD_UP_NS) /* it is its own word */
             return true;
     }
     return false;
