@@ -416,7 +416,9 @@ static int set_backend_req_fd(struct vhost_backend *be, struct vhost_message *ms
         return refuse(msg, -EINVAL, "the descriptor is no stream socket");
     int r = vhost_shmem_set_fd(be, msg->fds[0]);
     if (r < 0)
-        return refuse(msg, r, "the socket can't be waited for");
+        return refuse(msg, r,
+                      r == -EBUSY ? "read what lies in the socket before, first"
+                                  : "the socket can't be waited for");
     take_fd(&msg->fds[0]);
     return 0;
 }
