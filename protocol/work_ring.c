@@ -27,34 +27,53 @@ void work_rings_unmap(const struct work_rings *rings)
         munmap((void *)rings, sizeof(*rings));
 }
 
+/* Of all words of an entry: a writer that was held up while the others went once around mixes its
+ * words into somebody else's entry, and a number alone would not tell. (The finalizer is
+ * SplitMix64's.) Of zeros it is 0. */
+static uint64_t checksum(const struct work_entry *e)
+{
+    const uint64_t words[] = {e->begin_ns, e->end_ns, e->detail};
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        sum += words[i];
+        sum = (sum ^ sum >> 30) * 0xbf58476d1ce4e5b9u;
+        sum = (sum ^ sum >> 27) * 0x94d049bb133111ebu;
+        sum ^= sum >> 31;
+    }
+    return sum;
+}
+
 void work_ring_put(struct work_ring *ring, const struct work *work)
 {
     if (!ring)
         return;
     uint64_t number = __atomic_fetch_add(&ring->next, (uint64_t)1, __ATOMIC_ACQ_REL);
     struct work_entry *e = &ring->entries[number % WORK_RING_ENTRIES];
+    struct work_entry entry = {.begin_ns = work->begin_ns,
+                               .end_ns = work->end_ns,
+                               .detail = (uint64_t)work->queue << 32 | work->submits};
 
-    LEASE_STAT_STORE(&e->sequence, (uint64_t)0);
-    /* Who sees one of these sees the 0, or what comes after it. */
-    LEASE_STAT_STORE(&e->begin_ns, work->begin_ns);
-    LEASE_STAT_STORE(&e->end_ns, work->end_ns);
-    LEASE_STAT_STORE(&e->detail, (uint64_t)work->queue << 32 | work->submits);
-    LEASE_STAT_STORE(&e->sequence, number + 1);
+    LEASE_STAT_STORE(&e->begin_ns, entry.begin_ns);
+    LEASE_STAT_STORE(&e->end_ns, entry.end_ns);
+    LEASE_STAT_STORE(&e->detail, entry.detail);
+    LEASE_STAT_STORE(&e->seal, number + 1 + checksum(&entry));
 }
 
-/* True if the entry was there, and still is. */
-static bool copy(const struct work_entry *e, uint64_t sequence, struct work *ret)
+/* True if the entry with that number, from 1 on, is there as it was written. */
+static bool copy(const struct work_entry *e, uint64_t number, struct work *ret)
 {
-    if (LEASE_STAT_LOAD(&e->sequence) != sequence)
+    struct work_entry entry = {.seal = LEASE_STAT_LOAD(&e->seal),
+                               .begin_ns = LEASE_STAT_LOAD(&e->begin_ns),
+                               .end_ns = LEASE_STAT_LOAD(&e->end_ns),
+                               .detail = LEASE_STAT_LOAD(&e->detail)};
+
+    if (entry.seal - checksum(&entry) != number)
         return false;
-    uint64_t begin_ns = LEASE_STAT_LOAD(&e->begin_ns), end_ns = LEASE_STAT_LOAD(&e->end_ns);
-    uint64_t detail = LEASE_STAT_LOAD(&e->detail);
-    if (LEASE_STAT_LOAD(&e->sequence) != sequence)
-        return false;
-    *ret = (struct work){.begin_ns = begin_ns,
-                         .end_ns = end_ns,
-                         .submits = (uint32_t)detail,
-                         .queue = (uint32_t)(detail >> 32)};
+    *ret = (struct work){.begin_ns = entry.begin_ns,
+                         .end_ns = entry.end_ns,
+                         .submits = (uint32_t)entry.detail,
+                         .queue = (uint32_t)(entry.detail >> 32)};
     return true;
 }
 

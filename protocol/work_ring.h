@@ -29,7 +29,7 @@ struct work {
 #define WORK_RING_ENTRIES 2048u
 
 struct work_entry {
-    uint64_t sequence; /* which entry this is, from 1 on; 0 = just being written */
+    uint64_t seal; /* which entry this is, from 1 on, plus a checksum of what follows */
     uint64_t begin_ns, end_ns;
     uint64_t detail; /* queue << 32 | submits */
 };
