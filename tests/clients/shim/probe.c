@@ -133,7 +133,7 @@ int main(int argc, char **argv)
         {"errors", probe_errors}, {"buffers", probe_buffers},   {"prime", probe_prime},
         {"fences", probe_fences}, {"syncobjs", probe_syncobjs}, {"descriptors", probe_descriptors},
         {"fork", probe_fork},     {"child", probe_child},       {"threads", probe_threads},
-        {"run", probe_run},       {"blobs", probe_blobs},
+        {"run", probe_run},       {"blobs", probe_blobs},       {"naps", probe_naps},
     };
 
     for (size_t i = 0; argc == 2 && i < sizeof(probes) / sizeof(probes[0]); i++) {

@@ -35,6 +35,7 @@
     } while (0)
 
 int open_node(void);
+int init_context(int fd, uint64_t param, uint64_t value);
 /* A buffer of BUFFER_BYTES; returns its handle. */
 uint32_t make_buffer(int fd, uint32_t *ret_resource);
 uint8_t *map_buffer(int fd, uint32_t handle);
@@ -56,6 +57,7 @@ void probe_descriptors(void);
 void probe_fork(void);
 void probe_child(void);
 void probe_threads(void);
+void probe_naps(void);
 void probe_run(void);
 
 #endif

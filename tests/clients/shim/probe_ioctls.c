@@ -28,7 +28,7 @@ static uint64_t get_param(int fd, uint64_t number)
     return (uint64_t)value;
 }
 
-static int init_context(int fd, uint64_t param, uint64_t value)
+int init_context(int fd, uint64_t param, uint64_t value)
 {
     struct drm_virtgpu_context_set_param set = {param, value};
     struct drm_virtgpu_context_init init = {.num_params = 1, .ctx_set_params = (uintptr_t)&set};

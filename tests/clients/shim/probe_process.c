@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -173,4 +174,26 @@ void probe_threads(void)
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     check_round_trip(fd);
+}
+
+#define CAPSET_VIRGL2 2
+#define CAPSET_VENUS 4
+
+/* The timer slack of a thread that had slack_ns before it made such a context. */
+static int slack_with(uint64_t capset, unsigned long slack_ns)
+{
+    int fd = open_node();
+
+    CHECK(prctl(PR_SET_TIMERSLACK, slack_ns) == 0);
+    CHECK(init_context(fd, VIRTGPU_CONTEXT_PARAM_CAPSET_ID, capset) == 0);
+    CHECK(close(fd) == 0);
+    return prctl(PR_GET_TIMERSLACK);
+}
+
+/* Who uses Venus naps as short as it means to, unless the program wants it otherwise. */
+void probe_naps(void)
+{
+    CHECK(slack_with(CAPSET_VENUS, 30000) == 30000);
+    CHECK(slack_with(CAPSET_VIRGL2, 50000) == 50000);
+    CHECK(slack_with(CAPSET_VENUS, 50000) == 1);
 }

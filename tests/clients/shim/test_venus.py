@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from shim import Renderer, TIMEOUT, run
+from shim import PROBE, Renderer, TIMEOUT, run
 
 VENUS = {'VK_LOADER_DRIVERS_SELECT': 'virtio_icd*', 'MESA_VK_WSI_DEBUG': 'sw'}
 
@@ -43,6 +43,11 @@ def test_all_of_vulkaninfo(vgpu):
     result = run(vgpu.socket, 'vulkaninfo', **VENUS)
     assert result.returncode == 0, result.stderr
     assert 'driverName' in result.stdout and 'venus' in result.stdout
+
+
+def test_naps(vgpu):
+    result = run(vgpu.socket, PROBE, 'naps')
+    assert result.returncode == 0, result.stderr
 
 
 def test_vkmark(vgpu):
