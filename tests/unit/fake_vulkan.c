@@ -42,7 +42,8 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct handle device, queues[FAKE_QUEUES];
-    unsigned may_finish, started, finished;
+    unsigned may_finish, started, finished, waits;
+    bool finishes_when_looked_at;
     VkResult submit_result;
     bool lost;
 } gpu = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
@@ -174,6 +175,7 @@ static VkResult VKAPI_CALL wait_semaphores(VkDevice device, const VkSemaphoreWai
     until.tv_sec += (time_t)(timeout_ns / 1000000000 + until_ns / 1000000000);
     until.tv_nsec = (long)(until_ns % 1000000000);
     pthread_mutex_lock(&gpu.lock);
+    gpu.waits++;
     while (result == VK_SUCCESS && !gpu.lost && s->value < info->pValues[0])
         if (pthread_cond_timedwait(&gpu.changed, &gpu.lock, &until) == ETIMEDOUT)
             result = VK_TIMEOUT;
@@ -202,6 +204,8 @@ static VkResult VKAPI_CALL counter_value(VkDevice device, VkSemaphore semaphore,
     pthread_mutex_lock(&gpu.lock);
     assert_true(s->timeline);
     *ret = s->value;
+    gpu.may_finish += gpu.finishes_when_looked_at;
+    run_locked();
     pthread_mutex_unlock(&gpu.lock);
     return VK_SUCCESS;
 }
@@ -276,7 +280,8 @@ void fake_create(struct fake *f)
     f->ring = f->link.ring = aligned_alloc(_Alignof(struct work_ring), sizeof(*f->ring));
     assert_non_null(f->ring);
     memset(f->ring, 0, sizeof(*f->ring));
-    gpu.may_finish = gpu.started = gpu.finished = 0;
+    gpu.may_finish = gpu.started = gpu.finished = gpu.waits = 0;
+    gpu.finishes_when_looked_at = false;
     gpu.submit_result = VK_SUCCESS;
     gpu.lost = false;
     for (unsigned i = 0; i < FAKE_QUEUES; i++)
@@ -352,6 +357,21 @@ void fake_finish(unsigned works)
     gpu.may_finish += works;
     run_locked();
     pthread_mutex_unlock(&gpu.lock);
+}
+
+void fake_finish_when_looked_at(void)
+{
+    pthread_mutex_lock(&gpu.lock);
+    gpu.finishes_when_looked_at = true;
+    pthread_mutex_unlock(&gpu.lock);
+}
+
+unsigned fake_waits(void)
+{
+    pthread_mutex_lock(&gpu.lock);
+    unsigned waits = gpu.waits;
+    pthread_mutex_unlock(&gpu.lock);
+    return waits;
 }
 
 unsigned fake_started(void)

@@ -43,9 +43,13 @@ void fake_lose_device(void);
 
 /* Lets the GPU finish so many pieces of work, now and in future. */
 void fake_finish(unsigned works);
+/* From now on it finishes one whenever a semaphore's value is asked for. */
+void fake_finish_when_looked_at(void);
 /* Work that the GPU has begun so far, and submissions that the driver was given. */
 unsigned fake_started(void);
 unsigned fake_finished(void);
+/* How often the driver was to wait for semaphores. */
+unsigned fake_waits(void);
 
 /* Waits, with a bound, until the slot has exactly so much in flight. */
 void fake_await_in_flight(struct fake *f, unsigned pieces);
