@@ -80,7 +80,7 @@ def try_run(env, workload):
 
 def look_for_feedback(turns):
     """Has clients of virgl_test_server, and of our vtest, do without feedback if it must be.
-    Returns {column: what that adds to the environment}."""
+    Then ours are measured both ways. Returns {column: what that adds to the environment}."""
     more = {}
     for column in (PEER, VTEST):
         progress(f'{column}: trying whether device memory can be mapped')
@@ -89,6 +89,8 @@ def look_for_feedback(turns):
         turns.envs[column] |= more[column]
         if why:
             progress(f'{column}: it can\'t, so without feedback: {why}')
+    if more[PEER]:
+        turns.set_up_alike(more[PEER])
     return more
 
 

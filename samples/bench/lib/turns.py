@@ -9,6 +9,7 @@ from lib.report import missing_row, print_columns, print_table, progress, row
 
 VTEST, OURS = 'vtest', 'shim'
 COLUMNS = (NATIVE, PEER, VTEST, OURS)
+ALIKE = {VTEST: 'vtest-alike', OURS: 'shim-alike'}  # the client set up as the peer's has to be
 
 TARGET_VTEST_OF_PEER = 0.95
 
@@ -32,18 +33,30 @@ class Turns:
     def failed(self):
         return bool(self.notes)
 
+    @property
+    def columns(self):
+        return tuple(self.envs)
+
+    def set_up_alike(self, more):
+        """Has Aliquot's columns measured once more, with that added to the environment."""
+        self.envs |= {alike: self.envs[column] | more for column, alike in ALIKE.items()}
+
     def note(self, what, column):
         for key in ((None, column), (what, column)):
             if key in self.absent or key in self.notes:
                 return self.absent.get(key) or self.notes[key]
         return None
 
+    def _measures(self, what, column):
+        alone = column in ALIKE.values() and self.note(what, PEER)
+        return not alone and not self.note(what, column)
+
     def _round(self, what, turn, measure):
         """{column: figure}; each round begins with another column."""
-        start = turn % len(COLUMNS)
+        start = turn % len(self.columns)
         figures = {}
-        for column in COLUMNS[start:] + COLUMNS[:start]:
-            if self.note(what, column):
+        for column in self.columns[start:] + self.columns[:start]:
+            if not self._measures(what, column):
                 continue
             try:
                 figures[column] = measure(column, self.envs[column])
@@ -59,9 +72,9 @@ class Turns:
         for turn in range(pairs):
             figures = self._round(what, turn, measure)
             done.append(figures)
-            shown = ', '.join(f'{c} {figures[c]:.1f}' for c in COLUMNS if c in figures)
+            shown = ', '.join(f'{c} {figures[c]:.1f}' for c in self.columns if c in figures)
             progress(f'{what} {turn + 1}/{pairs}: {shown} {unit}')
-        figures = {c: [f[c] for f in done] for c in COLUMNS if not self.note(what, c)}
+        figures = {c: [f[c] for f in done] for c in self.columns if self._measures(what, c)}
         self.results[what] = unit, figures
         return figures
 
@@ -78,21 +91,21 @@ class Turns:
         """Rows of what rounds() measured; more is better."""
         unit, figures = self.results[what]
         of_native, of_peer = divide(figures, NATIVE), divide(figures, PEER)
+        targets = {OURS: target_of_peer, VTEST: TARGET_VTEST_OF_PEER}
+        targets |= {alike: targets[c] for c, alike in ALIKE.items() if alike in self.envs}
         return [*(self.row(what, c, unit, c, figures, digits=1) for c in (OURS, VTEST)),
                 self.row(what, f'{OURS}/{NATIVE}', '×', OURS, of_native, NATIVE, digits=3,
                          at_least=True, target=target_of_native),
-                self.row(what, f'{OURS}/{PEER}', '×', OURS, of_peer, PEER, digits=3,
-                         at_least=True, target=target_of_peer),
-                self.row(what, f'{VTEST}/{PEER}', '×', VTEST, of_peer, PEER, digits=3,
-                         at_least=True, target=TARGET_VTEST_OF_PEER)]
+                *(self.row(what, f'{c}/{PEER}', '×', c, of_peer, PEER, digits=3, at_least=True,
+                           target=target) for c, target in targets.items())]
 
     def print_report(self, rows):
         """Medians of all columns, then the rows that these do not show, then who is absent."""
         if self.results:
-            lines = [('medians', '', *COLUMNS)]
+            lines = [('medians', '', *self.columns)]
             for what, (unit, figures) in self.results.items():
                 lines.append((what, unit, *(f'{row(what, figures[c], unit)["value"]:.5g}'
-                                            if figures.get(c) else '-' for c in COLUMNS)))
+                                            if figures.get(c) else '-' for c in self.columns)))
             print_columns(lines)
             print()
         shown = {f'{what}: {column}' for what in self.results for column in (OURS, VTEST)}
