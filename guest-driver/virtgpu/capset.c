@@ -10,16 +10,23 @@
  * two. */
 #define VERSION_MAX 15
 
-static int get_caps(struct virtgpu_vgpu *vgpu, uint32_t id, uint32_t version, void *buf,
+/* Asks the kernel, and says nothing of an answer that is no: 0 or a negative errno. */
+static int try_caps(struct virtgpu_vgpu *vgpu, uint32_t id, uint32_t version, void *buf,
                     uint32_t size)
 {
     struct drm_virtgpu_get_caps args = {
         .cap_set_id = id, .cap_set_ver = version, .addr = (uintptr_t)buf, .size = size};
 
-    int result = virtgpu_ioctl(vgpu, vgpu->main, DRM_IOCTL_VIRTGPU_GET_CAPS, &args, "GET_CAPS");
-    if (result == -ENOSYS) /* there are none at all */
+    return vgpu->drm.ioctl(vgpu->main->fd, DRM_IOCTL_VIRTGPU_GET_CAPS, &args) < 0 ? -errno : 0;
+}
+
+/* What the caller is to return for a negative one, having said why. */
+static int caps_failed(struct virtgpu_vgpu *vgpu, int error)
+{
+    error = virtgpu_failed(vgpu, "GET_CAPS", error);
+    if (error == -ENOSYS) /* there are none at all */
         return -EINVAL;
-    return result == -EBUSY ? -ETIMEDOUT : result; /* the device did not answer */
+    return error == -EBUSY ? -ETIMEDOUT : error; /* the device did not answer */
 }
 
 /* Reads a capset into a buffer of size bytes. The kernel does not say either how much it has
@@ -34,15 +41,16 @@ static int read_capset(struct virtgpu_vgpu *vgpu, uint32_t id, uint32_t version,
         return -ENOMEM;
     memset(buf, 0x00, size);
     memset(other, 0xff, size);
-    int result = get_caps(vgpu, id, version, buf, (uint32_t)size);
+    int result = try_caps(vgpu, id, version, buf, (uint32_t)size);
     if (result == 0)
-        result = get_caps(vgpu, id, version, other, (uint32_t)size);
+        result = try_caps(vgpu, id, version, other, (uint32_t)size);
     while (size > 0 && buf[size - 1] != other[size - 1])
         size--;
     free(other);
-    if (result == 0)
-        *ret_bytes = size;
-    return result;
+    if (result < 0)
+        return caps_failed(vgpu, result);
+    *ret_bytes = size;
+    return 0;
 }
 
 int virtgpu_capset(struct aliquot_vgpu *base, uint32_t id, uint32_t version, void *buf, size_t size,
@@ -69,11 +77,12 @@ int virtgpu_capset_info(struct aliquot_vgpu *base, uint32_t index, struct aliquo
     uint8_t first;
     int result;
 
-    while ((result = get_caps(vgpu, info.id, info.max_version, &first, 1)) == -EINVAL &&
+    /* Versions that there are not are no error. */
+    while ((result = try_caps(vgpu, info.id, info.max_version, &first, 1)) == -EINVAL &&
            info.max_version > 0)
         info.max_version--;
     if (result < 0)
-        return result;
+        return caps_failed(vgpu, result);
     uint8_t *data = malloc(CAPSET_BYTES_MAX);
     if (!data)
         return -ENOMEM;
@@ -97,7 +106,7 @@ int virtgpu_list_capsets(struct virtgpu_vgpu *vgpu)
         /* A driver without contexts of other kinds. */
         uint8_t first;
         for (uint32_t id = VIRTIO_GPU_CAPSET_VIRGL; id <= VIRTIO_GPU_CAPSET_VIRGL2; id++) {
-            if (get_caps(vgpu, id, 1, &first, 1) == 0)
+            if (try_caps(vgpu, id, 1, &first, 1) == 0)
                 mask |= 1ull << id;
         }
     }

@@ -96,6 +96,11 @@ static void expect_error(struct aliquot_vgpu *vgpu, const char *words)
         fail_msg("'%s' says nothing of '%s'", text, words);
 }
 
+static void expect_no_error(struct aliquot_vgpu *vgpu)
+{
+    assert_int_equal(aliquot_last_error(vgpu, NULL, 0), 0);
+}
+
 static struct aliquot_resource *make_texture(struct aliquot_vgpu *vgpu,
                                              const struct aliquot_resource_args *args)
 {
@@ -147,6 +152,7 @@ static void test_capsets(void **state)
     assert_int_equal(info.max_version, 0);
     assert_int_equal(info.max_bytes, FAKE_CAPSET_BYTES / 2);
     assert_int_equal(aliquot_capset_info(s->vgpu, 2, &info), -EINVAL);
+    expect_no_error(s->vgpu); /* of the versions that were tried */
 
     memset(data, 0x77, sizeof(data));
     assert_int_equal(aliquot_capset(s->vgpu, 2, 2, data, sizeof(data), &bytes), 0);
@@ -156,12 +162,19 @@ static void test_capsets(void **state)
     assert_int_equal(data[FAKE_CAPSET_BYTES], 0x77);
     assert_int_equal(aliquot_capset(s->vgpu, 2, 2, data, 10, &bytes), 0);
     assert_int_equal(bytes, 10);
+    expect_no_error(s->vgpu);
     assert_int_equal(aliquot_capset(s->vgpu, 2, 3, data, 10, NULL), -EINVAL);
+    expect_error(s->vgpu, "GET_CAPS");
     assert_int_equal(aliquot_capset(s->vgpu, 7, 0, data, 10, NULL), -EINVAL);
     assert_int_equal(aliquot_capset(s->vgpu, 2, 2, data, 0, NULL), -EINVAL);
     fake.fail_request = DRM_IOCTL_VIRTGPU_GET_CAPS;
     fake.fail_errno = EBUSY;
     assert_int_equal(aliquot_capset(s->vgpu, 2, 2, data, 10, NULL), -ETIMEDOUT);
+    assert_int_equal(aliquot_capset_info(s->vgpu, 0, &info), -ETIMEDOUT);
+    expect_error(s->vgpu, "GET_CAPS: Device or resource busy");
+    fake.fail_errno = EINVAL; /* the device lists it and has no version of it */
+    assert_int_equal(aliquot_capset_info(s->vgpu, 0, &info), -EINVAL);
+    expect_error(s->vgpu, "GET_CAPS: Invalid argument");
 }
 
 /* ---- contexts ------------------------------------------------------------------------------- */
@@ -198,6 +211,7 @@ static void test_no_context_init(void **state)
         assert_int_equal(aliquot_get_info(vgpu, &info), 0);
         assert_false(info.features & 1 << VIRTIO_GPU_F_CONTEXT_INIT);
         assert_true(info.num_capsets > 0);
+        expect_no_error(vgpu); /* of the capsets that were looked for */
         assert_int_equal(aliquot_context_create(vgpu, 4, NULL, &context), -EINVAL);
         expect_error(vgpu, old ? "Linux 5.16" : "does not offer");
         assert_int_equal(aliquot_context_create(vgpu, 2, NULL, &context), 0);
