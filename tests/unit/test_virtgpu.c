@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The transport over a render node, against a driver of our own: what is asked of the kernel, and
  * what becomes of its answers. */
-#include "guest-driver/virtgpu/virtgpu.h"
 #include "protocol/virtio_gpu.h"
-#include "tests/unit/fake_virtgpu.h"
+#include "tests/unit/virtgpu_fixture.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -13,117 +11,17 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define HASTY_MS 20
-#define BGRA8 1
-
-static const struct aliquot_resource_args texture = {
-    .target = 2,
-    .format = BGRA8,
-    .bind = 2,
-    .width = 64,
-    .height = 16,
-    .depth = 1,
-    .array_size = 1,
-    .backing_bytes = 64 << 10,
-};
-
-struct scene {
-    int fds;
-    struct aliquot_vgpu *vgpu;
-    struct aliquot_context *context;
-};
-
-static int count_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int count = 0;
-
-    while (readdir(dir))
-        count++;
-    closedir(dir);
-    return count;
-}
-
-static struct aliquot_vgpu *open_vgpu(uint64_t memory_bytes)
-{
-    struct aliquot_open_args args = {
-        .path = FAKE_NODE, .timeout_ms = HASTY_MS, .memory_bytes = memory_bytes};
-    struct aliquot_vgpu *vgpu = NULL;
-
-    assert_int_equal(aliquot_open(&args, &vgpu), 0);
-    return vgpu;
-}
-
-static int setup(void **state)
-{
-    struct scene *s = calloc(1, sizeof(*s));
-
-    fake_reset();
-    s->fds = count_fds();
-    s->vgpu = open_vgpu(ALIQUOT_MEMORY_MIN_BYTES);
-    assert_int_equal(aliquot_context_create(s->vgpu, 2, "name", &s->context), 0);
-    *state = s;
-    return 0;
-}
-
-/* Nothing is left open. */
-static int teardown(void **state)
-{
-    struct scene *s = *state;
-
-    aliquot_close(s->vgpu);
-    fake_signal();
-    assert_int_equal(count_fds(), s->fds);
-    free(s);
-    return 0;
-}
-
-static void expect_error(struct aliquot_vgpu *vgpu, const char *words)
-{
-    char text[ERROR_TEXT_BYTES];
-
-    aliquot_last_error(vgpu, text, sizeof(text));
-    if (!strstr(text, words))
-        fail_msg("'%s' says nothing of '%s'", text, words);
-}
-
-static void expect_no_error(struct aliquot_vgpu *vgpu)
-{
-    assert_int_equal(aliquot_last_error(vgpu, NULL, 0), 0);
-}
-
-static struct aliquot_resource *make_texture(struct aliquot_vgpu *vgpu,
-                                             const struct aliquot_resource_args *args)
-{
-    struct aliquot_resource *resource = NULL;
-
-    assert_int_equal(aliquot_resource_create_3d(vgpu, args, &resource), 0);
-    return resource;
-}
-
-static struct aliquot_fence *submit(struct aliquot_context *context)
-{
-    static const uint32_t words[] = {1, 2, 3};
-    struct aliquot_fence *fence = NULL;
-
-    assert_int_equal(aliquot_submit(context, words, sizeof(words), ALIQUOT_RING_NONE, &fence), 0);
-    return fence;
-}
-
 /* ---- asking --------------------------------------------------------------------------------- */
 
 static void test_info(void **state)
 {
-    struct scene *s = *state;
+    struct virtgpu_scene *s = *state;
     struct aliquot_info info;
 
     assert_int_equal(aliquot_get_info(s->vgpu, &info), 0);
@@ -138,7 +36,7 @@ static void test_info(void **state)
 
 static void test_capsets(void **state)
 {
-    struct scene *s = *state;
+    struct virtgpu_scene *s = *state;
     struct aliquot_capset_info info;
     uint8_t data[2 * FAKE_CAPSET_BYTES];
     size_t bytes = 0;
@@ -181,7 +79,7 @@ static void test_capsets(void **state)
 
 static void test_contexts(void **state)
 {
-    struct scene *s = *state;
+    struct virtgpu_scene *s = *state;
     struct aliquot_context *venus = NULL, *other = NULL;
 
     assert_int_equal(fake.capset_id, 2);
@@ -226,8 +124,8 @@ static void test_no_context_init(void **state)
 /* A resource made in no context is attached to one by a handle of its own there. */
 static void test_attaching(void **state)
 {
-    struct scene *s = *state;
-    struct aliquot_resource *resource = make_texture(s->vgpu, &texture);
+    struct virtgpu_scene *s = *state;
+    struct aliquot_resource *resource = make_texture(s->vgpu);
     struct aliquot_transfer t = {.box = {.w = 1, .h = 1, .d = 1}};
     struct aliquot_context *other;
 
@@ -258,7 +156,7 @@ static void test_attaching(void **state)
 
 static void test_submit(void **state)
 {
-    struct scene *s = *state;
+    struct virtgpu_scene *s = *state;
     static const uint32_t words[] = {0x11, 0x22};
     struct aliquot_fence *fence = NULL;
 
@@ -295,7 +193,7 @@ static bool is_readable(int fd)
 
 static void test_fences(void **state)
 {
-    struct scene *s = *state;
+    struct virtgpu_scene *s = *state;
 
     fake.hold = true;
     struct aliquot_fence *fence = submit(s->context);
@@ -354,7 +252,7 @@ static void test_closing(void **state)
 
 static void test_lost(void **state)
 {
-    struct scene *s = *state;
+    struct virtgpu_scene *s = *state;
     struct aliquot_resource *resource = NULL;
     struct aliquot_info info;
 
@@ -370,8 +268,8 @@ static void test_lost(void **state)
 
 static void test_fork(void **state)
 {
-    struct scene *s = *state;
-    struct aliquot_resource *resource = make_texture(s->vgpu, &texture);
+    struct virtgpu_scene *s = *state;
+    struct aliquot_resource *resource = make_texture(s->vgpu);
     int status;
 
     pid_t child = fork();
@@ -390,16 +288,16 @@ static void test_fork(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_info, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_capsets, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_contexts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_info, virtgpu_set_up, virtgpu_tear_down),
+        cmocka_unit_test_setup_teardown(test_capsets, virtgpu_set_up, virtgpu_tear_down),
+        cmocka_unit_test_setup_teardown(test_contexts, virtgpu_set_up, virtgpu_tear_down),
         cmocka_unit_test(test_no_context_init),
-        cmocka_unit_test_setup_teardown(test_attaching, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_submit, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_fences, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_closing, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_lost, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_fork, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_attaching, virtgpu_set_up, virtgpu_tear_down),
+        cmocka_unit_test_setup_teardown(test_submit, virtgpu_set_up, virtgpu_tear_down),
+        cmocka_unit_test_setup_teardown(test_fences, virtgpu_set_up, virtgpu_tear_down),
+        cmocka_unit_test_setup_teardown(test_closing, virtgpu_set_up, virtgpu_tear_down),
+        cmocka_unit_test_setup_teardown(test_lost, virtgpu_set_up, virtgpu_tear_down),
+        cmocka_unit_test_setup_teardown(test_fork, virtgpu_set_up, virtgpu_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

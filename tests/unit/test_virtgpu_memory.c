@@ -1,58 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* Resources, blobs and transfers over a render node, against a driver of our own. */
-#include "guest-driver/virtgpu/virtgpu.h"
 #include "protocol/virtio_gpu.h"
-#include "tests/unit/fake_virtgpu.h"
+#include "tests/unit/virtgpu_fixture.h"
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define BGRA8 1
 #define DXT1 105 /* blocks of 4 × 4 texels, 8 bytes */
 #define PAGE 4096u
-
-struct scene {
-    struct aliquot_vgpu *vgpu;
-    struct aliquot_context *context;
-};
-
-static int setup(void **state)
-{
-    struct scene *s = calloc(1, sizeof(*s));
-    struct aliquot_open_args args = {.path = FAKE_NODE, .memory_bytes = ALIQUOT_MEMORY_MIN_BYTES};
-
-    fake_reset();
-    assert_int_equal(aliquot_open(&args, &s->vgpu), 0);
-    assert_int_equal(aliquot_context_create(s->vgpu, 4, NULL, &s->context), 0);
-    *state = s;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct scene *s = *state;
-
-    aliquot_close(s->vgpu);
-    free(s);
-    return 0;
-}
-
-static void expect_error(struct aliquot_vgpu *vgpu, const char *words)
-{
-    char text[ERROR_TEXT_BYTES];
-
-    aliquot_last_error(vgpu, text, sizeof(text));
-    if (!strstr(text, words))
-        fail_msg("'%s' says nothing of '%s'", text, words);
-}
 
 static uint64_t free_bytes(struct aliquot_vgpu *vgpu)
 {
@@ -66,7 +28,7 @@ static uint64_t free_bytes(struct aliquot_vgpu *vgpu)
 
 static void test_creation(void **state)
 {
-    struct scene *s = *state;
+    struct virtgpu_scene *s = *state;
     struct aliquot_resource_args args = {
         .target = 2,
         .format = BGRA8,
@@ -120,7 +82,7 @@ static void test_creation(void **state)
 
 static void test_memory_limit(void **state)
 {
-    struct scene *s = *state;
+    struct virtgpu_scene *s = *state;
     struct aliquot_resource_args args = {
         .format = 64, .width = 16, .height = 1, .depth = 1, .array_size = 1};
     struct aliquot_resource *first = NULL, *second = NULL;
@@ -210,7 +172,7 @@ static void test_strides(void **state)
         /* Nothing is nothing. */
         {{BGRA8, 64, 16}, {.box = {.w = 8, .h = 0, .d = 1}, .stride = 32}, 1, 0, 0},
     };
-    struct scene *s = *state;
+    struct virtgpu_scene *s = *state;
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         for (int to_host = 0; to_host < 2; to_host++) {
@@ -236,7 +198,7 @@ static void test_strides(void **state)
 /* Each row of a picture with rows of its own lies where it belongs. */
 static void test_rows(void **state)
 {
-    struct scene *s = *state;
+    struct virtgpu_scene *s = *state;
     struct aliquot_resource *resource = make_picture(s->vgpu, (struct picture){BGRA8, 64, 16});
     const struct aliquot_transfer t = {
         .box = {.x = 3, .y = 5, .z = 1, .w = 8, .h = 3, .d = 2}, .stride = 100, .offset = 40};
@@ -262,7 +224,7 @@ static void test_rows(void **state)
 
 static void test_bad_transfers(void **state)
 {
-    struct scene *s = *state;
+    struct virtgpu_scene *s = *state;
     struct aliquot_resource *resource = make_picture(s->vgpu, (struct picture){BGRA8, 64, 16});
     struct aliquot_resource *flat = NULL;
     struct aliquot_fence *fence = NULL;
@@ -294,7 +256,7 @@ static void test_bad_transfers(void **state)
 
 static void test_blobs(void **state)
 {
-    struct scene *s = *state;
+    struct virtgpu_scene *s = *state;
     struct aliquot_blob_args args = {.mem = ALIQUOT_BLOB_HOST3D,
                                      .flags = ALIQUOT_BLOB_MAPPABLE,
                                      .blob_id = 7,
@@ -355,7 +317,7 @@ static void test_blobs(void **state)
 /* A blob outlives the context it was made in, as it does on the device. */
 static void test_blob_without_context(void **state)
 {
-    struct scene *s = *state;
+    struct virtgpu_scene *s = *state;
     struct aliquot_blob_args args = {
         .mem = ALIQUOT_BLOB_HOST3D, .flags = ALIQUOT_BLOB_MAPPABLE, .blob_id = 7, .bytes = PAGE};
     struct aliquot_resource *blob = NULL;
@@ -377,7 +339,7 @@ static void test_blob_without_context(void **state)
 
 static void test_bad_blobs(void **state)
 {
-    struct scene *s = *state;
+    struct virtgpu_scene *s = *state;
     const struct aliquot_blob_args good = {.mem = ALIQUOT_BLOB_HOST3D, .blob_id = 7, .bytes = PAGE};
     struct aliquot_blob_args args = good;
     struct aliquot_resource *blob = NULL;
@@ -428,14 +390,15 @@ static void test_no_blobs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_creation, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_memory_limit, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_strides, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_rows, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_bad_transfers, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_blobs, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_blob_without_context, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_bad_blobs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_creation, virtgpu_set_up, virtgpu_tear_down),
+        cmocka_unit_test_setup_teardown(test_memory_limit, virtgpu_set_up, virtgpu_tear_down),
+        cmocka_unit_test_setup_teardown(test_strides, virtgpu_set_up, virtgpu_tear_down),
+        cmocka_unit_test_setup_teardown(test_rows, virtgpu_set_up, virtgpu_tear_down),
+        cmocka_unit_test_setup_teardown(test_bad_transfers, virtgpu_set_up, virtgpu_tear_down),
+        cmocka_unit_test_setup_teardown(test_blobs, virtgpu_set_up, virtgpu_tear_down),
+        cmocka_unit_test_setup_teardown(test_blob_without_context, virtgpu_set_up,
+                                        virtgpu_tear_down),
+        cmocka_unit_test_setup_teardown(test_bad_blobs, virtgpu_set_up, virtgpu_tear_down),
         cmocka_unit_test(test_no_blobs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
