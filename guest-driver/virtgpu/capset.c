@@ -10,7 +10,7 @@
  * two. */
 #define VERSION_MAX 15
 
-/* Asks the kernel, and says nothing of an answer that is no: 0 or a negative errno. */
+/* Asks the kernel without the lock: 0 or a negative errno. */
 static int try_caps(struct virtgpu_vgpu *vgpu, uint32_t id, uint32_t version, void *buf,
                     uint32_t size)
 {
@@ -29,9 +29,9 @@ static int caps_failed(struct virtgpu_vgpu *vgpu, int error)
     return error == -EBUSY ? -ETIMEDOUT : error; /* the device did not answer */
 }
 
-/* Reads a capset into a buffer of size bytes. The kernel does not say either how much it has
- * written: what two readings over different bytes leave different. The second does not reach the
- * device. */
+/* Reads a capset into a buffer of size bytes, without the lock. The kernel does not say either how
+ * much it has written: what two readings over different bytes leave different. The second does not
+ * reach the device. */
 static int read_capset(struct virtgpu_vgpu *vgpu, uint32_t id, uint32_t version, uint8_t *buf,
                        size_t size, size_t *ret_bytes)
 {
@@ -47,10 +47,9 @@ static int read_capset(struct virtgpu_vgpu *vgpu, uint32_t id, uint32_t version,
     while (size > 0 && buf[size - 1] != other[size - 1])
         size--;
     free(other);
-    if (result < 0)
-        return caps_failed(vgpu, result);
-    *ret_bytes = size;
-    return 0;
+    if (result == 0)
+        *ret_bytes = size;
+    return result;
 }
 
 int virtgpu_capset(struct aliquot_vgpu *base, uint32_t id, uint32_t version, void *buf, size_t size,
@@ -61,37 +60,50 @@ int virtgpu_capset(struct aliquot_vgpu *base, uint32_t id, uint32_t version, voi
     if (!data)
         return -ENOMEM;
     size_t bytes = 0;
+    vgpu_unlock(base);
     int result = read_capset(virtgpu_vgpu(base), id, version, data, size, &bytes);
     if (result == 0) {
         memcpy(buf, data, bytes);
         *ret_bytes = bytes;
     }
     free(data);
+    pthread_mutex_lock(&base->lock);
+    return result < 0 ? caps_failed(virtgpu_vgpu(base), result) : 0;
+}
+
+/* Fills in the rest of an info that has the id, without the lock: 0 or a negative errno. */
+static int measure_capset(struct virtgpu_vgpu *vgpu, struct aliquot_capset_info *info)
+{
+    uint8_t first;
+    int result;
+
+    /* Versions that there are not are no error. */
+    info->max_version = VERSION_MAX;
+    while ((result = try_caps(vgpu, info->id, info->max_version, &first, 1)) == -EINVAL &&
+           info->max_version > 0)
+        info->max_version--;
+    if (result < 0)
+        return result;
+    uint8_t *data = malloc(CAPSET_BYTES_MAX);
+    if (!data)
+        return -ENOMEM;
+    size_t bytes = 0;
+    result = read_capset(vgpu, info->id, info->max_version, data, CAPSET_BYTES_MAX, &bytes);
+    free(data);
+    info->max_bytes = (uint32_t)bytes;
     return result;
 }
 
 int virtgpu_capset_info(struct aliquot_vgpu *base, uint32_t index, struct aliquot_capset_info *ret)
 {
     struct virtgpu_vgpu *vgpu = virtgpu_vgpu(base);
-    struct aliquot_capset_info info = {.id = vgpu->capset_ids[index], .max_version = VERSION_MAX};
-    uint8_t first;
-    int result;
+    struct aliquot_capset_info info = {.id = vgpu->capset_ids[index]};
 
-    /* Versions that there are not are no error. */
-    while ((result = try_caps(vgpu, info.id, info.max_version, &first, 1)) == -EINVAL &&
-           info.max_version > 0)
-        info.max_version--;
+    vgpu_unlock(base);
+    int result = measure_capset(vgpu, &info);
+    pthread_mutex_lock(&base->lock);
     if (result < 0)
         return caps_failed(vgpu, result);
-    uint8_t *data = malloc(CAPSET_BYTES_MAX);
-    if (!data)
-        return -ENOMEM;
-    size_t bytes = 0;
-    result = read_capset(vgpu, info.id, info.max_version, data, CAPSET_BYTES_MAX, &bytes);
-    free(data);
-    if (result < 0)
-        return result;
-    info.max_bytes = (uint32_t)bytes;
     *ret = info;
     return 0;
 }

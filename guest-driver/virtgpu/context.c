@@ -58,21 +58,43 @@ void virtgpu_context_release(struct aliquot_context *base)
 
 void virtgpu_context_destroy(struct aliquot_context *base)
 {
-    struct virtgpu_context *context = virtgpu_context(base);
+    struct aliquot_vgpu *vgpu = base->vgpu;
+    struct attachment *taken = NULL, *a;
 
     /* The node stays open as long as there are resources that were made in it. */
-    for (struct aliquot_resource *r = base->vgpu->resources; r; r = r->next)
-        virtgpu_detach(base, r);
-    node_unref(context->node);
-    free(base);
+    for (struct aliquot_resource *r = vgpu->resources; r; r = r->next) {
+        a = resource_take_attachment(virtgpu_resource(r), virtgpu_context(base)->node);
+        if (a) {
+            a->next = taken;
+            taken = a;
+        }
+    }
+    vgpu_unlock(vgpu);
+    while ((a = taken)) {
+        taken = a->next;
+        attachment_close(&virtgpu_vgpu(vgpu)->drm, a);
+    }
+    virtgpu_context_release(base);
+    pthread_mutex_lock(&vgpu->lock);
 }
 
-int virtgpu_attach(struct aliquot_context *base, struct aliquot_resource *base_resource)
+/* Gives the object a handle in another node, without the lock: 0 or a negative errno. */
+static int share_object(const struct libdrm *drm, const struct attachment *home,
+                        struct attachment *other)
 {
-    struct virtgpu_vgpu *vgpu = virtgpu_vgpu(base->vgpu);
-    struct virtgpu_resource *resource = virtgpu_resource(base_resource);
-    struct node *node = virtgpu_context(base)->node;
-    int fd = -1;
+    int fd;
+
+    if (drm->prime_export(home->node->fd, home->handle, DRM_CLOEXEC | DRM_RDWR, &fd) != 0)
+        return -errno;
+    int result = drm->prime_import(other->node->fd, fd, &other->handle) != 0 ? -errno : 0;
+    close(fd);
+    return result;
+}
+
+/* With vgpu->attaching. */
+static int add_attachment(struct virtgpu_resource *resource, struct node *node)
+{
+    struct virtgpu_vgpu *vgpu = virtgpu_vgpu(resource->base.vgpu);
 
     if (resource_attachment(resource, node))
         return 0;
@@ -80,27 +102,33 @@ int virtgpu_attach(struct aliquot_context *base, struct aliquot_resource *base_r
     if (!attachment)
         return -ENOMEM;
     attachment->node = node;
-    int result = vgpu->drm.prime_export(resource->home.node->fd, resource->home.handle,
-                                        DRM_CLOEXEC | DRM_RDWR, &fd);
-    if (result == 0) {
-        result = vgpu->drm.prime_import(node->fd, fd, &attachment->handle);
-        if (result != 0)
-            result = -errno;
-        close(fd);
-    } else {
-        result = -errno;
-    }
+    vgpu_unlock(&vgpu->base);
+    int result = share_object(&vgpu->drm, &resource->home, attachment);
+    pthread_mutex_lock(&vgpu->base.lock);
     if (result < 0) {
         free(attachment);
         return virtgpu_failed(vgpu,
-                              base_resource->blob_bytes
+                              resource->base.blob_bytes
                                   ? "attaching a blob, which takes ALIQUOT_BLOB_SHAREABLE"
                                   : "attaching a resource",
                               result);
     }
+    atomic_fetch_add(&node->users, 1);
     attachment->next = resource->others;
     resource->others = attachment;
     return 0;
+}
+
+int virtgpu_attach(struct aliquot_context *base, struct aliquot_resource *base_resource)
+{
+    struct virtgpu_vgpu *vgpu = virtgpu_vgpu(base->vgpu);
+
+    int result = virtgpu_begin_attaching(vgpu);
+    if (result < 0)
+        return result;
+    result = add_attachment(virtgpu_resource(base_resource), virtgpu_context(base)->node);
+    pthread_mutex_unlock(&vgpu->attaching);
+    return result;
 }
 
 int virtgpu_detach(struct aliquot_context *base, struct aliquot_resource *base_resource)
@@ -111,18 +139,23 @@ int virtgpu_detach(struct aliquot_context *base, struct aliquot_resource *base_r
 
     if (resource->home.node == node) /* it lives there */
         return 0;
+    int result = virtgpu_begin_attaching(vgpu);
+    if (result < 0)
+        return result;
     struct attachment *attachment = resource_take_attachment(resource, node);
-    if (!attachment)
-        return -ENOENT;
-    vgpu->drm.close_handle(node->fd, attachment->handle);
-    free(attachment);
-    return 0;
+    if (attachment) {
+        vgpu_unlock(&vgpu->base);
+        attachment_close(&vgpu->drm, attachment);
+        pthread_mutex_lock(&vgpu->base.lock);
+    }
+    pthread_mutex_unlock(&vgpu->attaching);
+    return attachment ? 0 : -ENOENT;
 }
 
 /* ---- submission ----------------------------------------------------------------------------- */
 
-/* Without the lock: 0 or a negative errno. */
-static int execute(const struct virtgpu_vgpu *vgpu, const struct node *node, const void *commands,
+/* The kernel copies the commands. ret_sync_fd may be NULL. */
+static int execute(struct virtgpu_vgpu *vgpu, const struct node *node, const void *commands,
                    uint32_t bytes, int ring_idx, int *ret_sync_fd)
 {
     struct drm_virtgpu_execbuffer args = {
@@ -134,31 +167,24 @@ static int execute(const struct virtgpu_vgpu *vgpu, const struct node *node, con
         args.flags |= VIRTGPU_EXECBUF_RING_IDX;
         args.ring_idx = (uint32_t)ring_idx;
     }
-    if (vgpu->drm.ioctl(node->fd, DRM_IOCTL_VIRTGPU_EXECBUFFER, &args) < 0)
-        return -errno;
-    if (ret_sync_fd)
+    int result = virtgpu_ioctl(vgpu, node, DRM_IOCTL_VIRTGPU_EXECBUFFER, &args, "EXECBUFFER");
+    if (result == 0 && ret_sync_fd)
         *ret_sync_fd = args.fence_fd;
-    return 0;
+    return result;
 }
 
 int virtgpu_submit(struct aliquot_context *base, const void *commands, uint32_t bytes, int ring_idx,
                    struct aliquot_fence *fence)
 {
-    struct virtgpu_vgpu *vgpu = virtgpu_vgpu(base->vgpu);
     int *sync_fd = fence ? &((struct virtgpu_fence *)fence)->sync_fd : NULL;
 
-    /* The kernel copies the commands, and waits where its ring is full. */
-    vgpu_unlock(base->vgpu);
-    int result = execute(vgpu, virtgpu_context(base)->node, commands, bytes, ring_idx, sync_fd);
-    pthread_mutex_lock(&base->vgpu->lock);
-    return result < 0 ? virtgpu_failed(vgpu, "EXECBUFFER", result) : 0;
+    return execute(virtgpu_vgpu(base->vgpu), virtgpu_context(base)->node, commands, bytes, ring_idx,
+                   sync_fd);
 }
 
 int virtgpu_mark(struct virtgpu_vgpu *vgpu, const struct node *node, int *ret_sync_fd)
 {
-    int result = execute(vgpu, node, NULL, 0, ALIQUOT_RING_NONE, ret_sync_fd);
-
-    return result < 0 ? virtgpu_failed(vgpu, "EXECBUFFER", result) : 0;
+    return execute(vgpu, node, NULL, 0, ALIQUOT_RING_NONE, ret_sync_fd);
 }
 
 int virtgpu_settle(struct virtgpu_vgpu *vgpu, const struct node *node)

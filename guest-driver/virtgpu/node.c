@@ -22,7 +22,7 @@ int node_open(struct virtgpu_vgpu *vgpu, struct node **ret)
 
     if (!node)
         return -ENOMEM;
-    node->users = 1;
+    atomic_init(&node->users, 1);
     node->fd = open(vgpu->path, O_RDWR | O_CLOEXEC);
     if (node->fd < 0) {
         int error = errno;
@@ -37,7 +37,7 @@ int node_open(struct virtgpu_vgpu *vgpu, struct node **ret)
 
 void node_unref(struct node *node)
 {
-    if (!node || --node->users > 0)
+    if (!node || atomic_fetch_sub(&node->users, 1) != 1)
         return;
     close(node->fd);
     free(node);

@@ -38,6 +38,23 @@ struct attachment *resource_take_attachment(struct virtgpu_resource *resource,
     return NULL;
 }
 
+void attachment_close(const struct libdrm *drm, struct attachment *attachment)
+{
+    drm->close_handle(attachment->node->fd, attachment->handle);
+    node_unref(attachment->node);
+    free(attachment);
+}
+
+int virtgpu_begin_attaching(struct virtgpu_vgpu *vgpu)
+{
+    vgpu_unlock(&vgpu->base);
+    pthread_mutex_lock(&vgpu->attaching);
+    pthread_mutex_lock(&vgpu->base.lock);
+    if (vgpu->base.lost)
+        pthread_mutex_unlock(&vgpu->attaching);
+    return vgpu->base.lost;
+}
+
 /* ---- memory --------------------------------------------------------------------------------- */
 
 static int object_offset(struct virtgpu_resource *resource, uint64_t *ret)
@@ -83,7 +100,7 @@ static int resource_make(struct virtgpu_vgpu *vgpu, struct node *home, uint64_t 
     resource->charged_bytes = bytes;
     vgpu->used_bytes += bytes;
     resource->home.node = home;
-    home->users++;
+    atomic_fetch_add(&home->users, 1);
     *ret = resource;
     return 0;
 }
@@ -98,6 +115,7 @@ void virtgpu_resource_release(struct aliquot_resource *base)
     while (resource->others) {
         struct attachment *a = resource->others;
         resource->others = a->next;
+        node_unref(a->node);
         free(a);
     }
     node_unref(resource->home.node);
@@ -108,13 +126,20 @@ void virtgpu_resource_destroy(struct aliquot_resource *base)
 {
     struct virtgpu_resource *resource = virtgpu_resource(base);
     struct virtgpu_vgpu *vgpu = virtgpu_vgpu(base->vgpu);
+    uint64_t bytes = resource->charged_bytes;
 
-    for (struct attachment *a = resource->others; a; a = a->next)
-        vgpu->drm.close_handle(a->node->fd, a->handle);
+    /* Nobody finds it any more: neither a user nor a context that is destroyed. */
+    vgpu_unlock(&vgpu->base);
+    while (resource->others) {
+        struct attachment *a = resource->others;
+        resource->others = a->next;
+        attachment_close(&vgpu->drm, a);
+    }
     if (resource->home.handle)
         vgpu->drm.close_handle(resource->home.node->fd, resource->home.handle);
-    vgpu->used_bytes -= resource->charged_bytes;
     virtgpu_resource_release(base);
+    pthread_mutex_lock(&vgpu->base.lock);
+    vgpu->used_bytes -= bytes;
 }
 
 int virtgpu_resource_create(struct aliquot_vgpu *base, bool is_2d,

@@ -80,22 +80,34 @@ static int send_classic(struct virtgpu_resource *resource, const struct attachme
     return 0;
 }
 
-int virtgpu_transfer(struct aliquot_context *context, struct aliquot_resource *base,
-                     const struct aliquot_transfer *t, bool to_host, struct aliquot_fence *fence)
+/* With vgpu->attaching. */
+static int send_from(const struct node *node, struct virtgpu_resource *resource,
+                     const struct aliquot_transfer *t, bool to_host)
 {
-    struct virtgpu_resource *resource = virtgpu_resource(base);
-    const struct node *node = context ? virtgpu_context(context)->node : resource->home.node;
     const struct attachment *at = resource_attachment(resource, node);
 
     if (!at) {
-        vgpu_error(base->vgpu, "transfer: the resource is not attached to the context");
+        vgpu_error(resource->base.vgpu, "transfer: the resource is not attached to the context");
         return -EINVAL;
     }
-    int result =
-        base->blob_bytes ? send(resource, at, t, to_host) : send_classic(resource, at, t, to_host);
+    return resource->base.blob_bytes ? send(resource, at, t, to_host)
+                                     : send_classic(resource, at, t, to_host);
+}
+
+int virtgpu_transfer(struct aliquot_context *context, struct aliquot_resource *base,
+                     const struct aliquot_transfer *t, bool to_host, struct aliquot_fence *fence)
+{
+    struct virtgpu_vgpu *vgpu = virtgpu_vgpu(base->vgpu);
+    struct virtgpu_resource *resource = virtgpu_resource(base);
+    const struct node *node = context ? virtgpu_context(context)->node : resource->home.node;
+
+    int result = virtgpu_begin_attaching(vgpu);
+    if (result < 0)
+        return result;
+    result = send_from(node, resource, t, to_host);
+    pthread_mutex_unlock(&vgpu->attaching);
     /* The driver has no fence of a transfer to give away; one after it does as well. */
     if (result == 0 && fence)
-        result =
-            virtgpu_mark(virtgpu_vgpu(base->vgpu), node, &((struct virtgpu_fence *)fence)->sync_fd);
+        result = virtgpu_mark(vgpu, node, &((struct virtgpu_fence *)fence)->sync_fd);
     return result;
 }

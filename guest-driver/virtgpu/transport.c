@@ -15,6 +15,8 @@
 
 int virtgpu_failed(struct virtgpu_vgpu *vgpu, const char *what, int error)
 {
+    if (vgpu->base.lost) /* while the kernel was asked: that is why */
+        return vgpu->base.lost;
     if (error == -ENODEV) {
         vgpu_lose(&vgpu->base, -ECONNRESET, "the virtio-gpu device is gone");
         return -ECONNRESET;
@@ -26,9 +28,10 @@ int virtgpu_failed(struct virtgpu_vgpu *vgpu, const char *what, int error)
 int virtgpu_ioctl(struct virtgpu_vgpu *vgpu, const struct node *node, unsigned long request,
                   void *arg, const char *what)
 {
-    if (vgpu->drm.ioctl(node->fd, request, arg) == 0)
-        return 0;
-    return virtgpu_failed(vgpu, what, -errno);
+    vgpu_unlock(&vgpu->base);
+    int result = vgpu->drm.ioctl(node->fd, request, arg) < 0 ? -errno : 0;
+    pthread_mutex_lock(&vgpu->base.lock);
+    return result < 0 ? virtgpu_failed(vgpu, what, result) : 0;
 }
 
 /* ---- waiting -------------------------------------------------------------------------------- */
@@ -102,6 +105,7 @@ static int virtgpu_open(struct aliquot_vgpu *base, const struct aliquot_open_arg
     struct virtgpu_vgpu *vgpu = virtgpu_vgpu(base);
 
     vgpu->wake_fd = -1;
+    pthread_mutex_init(&vgpu->attaching, NULL);
     int result = libdrm_load(&vgpu->drm);
     if (result < 0) {
         vgpu_error(base, "%s: libdrm.so.2 cannot be loaded: install libdrm (Debian: libdrm2)",
@@ -144,6 +148,8 @@ static void virtgpu_finish(struct aliquot_vgpu *base)
 
     if (vgpu->wake_fd >= 0)
         close(vgpu->wake_fd);
+    if (!vgpu_is_foreign(base))
+        pthread_mutex_destroy(&vgpu->attaching);
 }
 
 static int virtgpu_find(char **ret_path, char *reason)

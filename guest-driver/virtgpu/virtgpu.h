@@ -12,6 +12,10 @@
  *
  * The driver tells nobody what the device answers. What it refuses to do itself is an error here;
  * what the device refuses is found in the kernel's log alone.
+ *
+ * Most calls of the kernel send a command, and sleep where its ring is full. So none is made with
+ * the vGPU's lock, and whoever waits for a fence, or asks for what is known, waits for nobody's
+ * ring.
  */
 #ifndef ALIQUOT_GUEST_VIRTGPU_H
 #define ALIQUOT_GUEST_VIRTGPU_H
@@ -20,6 +24,7 @@
 #include "guest-driver/virtgpu/libdrm.h"
 
 #include <drm/virtgpu_drm.h>
+#include <stdatomic.h>
 
 /* Where nodes are looked for. */
 #define VIRTGPU_DIRECTORY "/dev/dri"
@@ -31,8 +36,8 @@ extern const struct transport transport_virtgpu;
 
 /* A render node that is open. */
 struct node {
-    int fd;         /* owned */
-    unsigned users; /* the vGPU or context, and the resources made in it */
+    int fd;            /* owned */
+    atomic_uint users; /* the vGPU or context, the resources made in it, attachments to it */
 };
 
 struct virtgpu_vgpu {
@@ -44,6 +49,9 @@ struct virtgpu_vgpu {
     uint8_t capset_ids[VIRTGPU_CAPSETS];
     bool host_visible; /* blobs of the host can be mapped */
     bool debug_name;   /* contexts can have one */
+    /* Who attaches, detaches, or uses a handle that another may detach. The kernel gives an object
+     * one handle in a node, so two at once would close each other's. Taken before the lock. */
+    pthread_mutex_t attaching;
     /* Under the lock: */
     uint64_t used_bytes; /* of base.memory_bytes */
 };
@@ -55,7 +63,7 @@ struct virtgpu_context {
 
 /* A resource's handle in a node. */
 struct attachment {
-    struct node *node; /* of the home: a user's; of others borrowed from the context */
+    struct node *node; /* a user's */
     uint32_t handle;
     struct attachment *next;
 };
@@ -88,7 +96,8 @@ static inline struct virtgpu_resource *virtgpu_resource(struct aliquot_resource 
     return (struct virtgpu_resource *)base;
 }
 
-/* All of the following need the lock, unless they say otherwise. */
+/* All of the following need the lock, unless they say otherwise; those that call the kernel drop it
+ * meanwhile. */
 
 /* ---- transport.c ----------------------------------------------------------------------------- */
 
@@ -105,6 +114,7 @@ int virtgpu_wait(struct virtgpu_vgpu *vgpu, int sync_fd, int64_t deadline_ns);
 
 /* Opens the node once more: 0 or a negative errno, having said why. Has one user. */
 int node_open(struct virtgpu_vgpu *vgpu, struct node **ret);
+/* Without the lock, if this may be the last user: closing it ends the context. */
 void node_unref(struct node *node);
 /* Sees to it that the main node is what we need, and reads what the device has. */
 int node_probe(struct virtgpu_vgpu *vgpu);
@@ -153,6 +163,11 @@ const struct attachment *resource_attachment(const struct virtgpu_resource *reso
 /* The same for a node that it is attached to besides its home: taken out of the list. */
 struct attachment *resource_take_attachment(struct virtgpu_resource *resource,
                                             const struct node *node);
+/* Without the lock: closes the handle of what was taken out, and frees it. */
+void attachment_close(const struct libdrm *drm, struct attachment *attachment);
+/* Takes vgpu->attaching, which the caller unlocks: 0, or what the vGPU was lost with meanwhile; not
+ * taken then. */
+int virtgpu_begin_attaching(struct virtgpu_vgpu *vgpu);
 
 int virtgpu_transfer(struct aliquot_context *context, struct aliquot_resource *resource,
                      const struct aliquot_transfer *t, bool to_host, struct aliquot_fence *fence);

@@ -3,6 +3,10 @@
 #include "guest-driver/virtgpu/libdrm.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -40,6 +44,49 @@ void fake_signal(void)
         eventfd_write(fences[n_fences], 1);
         close(fences[n_fences]);
     }
+}
+
+/* ---- a device that takes up nothing ---------------------------------------------------------- */
+
+static pthread_mutex_t block_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t block_changed = PTHREAD_COND_INITIALIZER;
+static unsigned long blocked_request; /* 0: none */
+static unsigned n_blocked;            /* threads in it */
+
+void fake_block(unsigned long request)
+{
+    pthread_mutex_lock(&block_lock);
+    blocked_request = request;
+    pthread_mutex_unlock(&block_lock);
+}
+
+void fake_await_blocked(void)
+{
+    pthread_mutex_lock(&block_lock);
+    while (n_blocked == 0)
+        pthread_cond_wait(&block_changed, &block_lock);
+    pthread_mutex_unlock(&block_lock);
+}
+
+void fake_unblock(void)
+{
+    pthread_mutex_lock(&block_lock);
+    blocked_request = 0;
+    pthread_cond_broadcast(&block_changed);
+    pthread_mutex_unlock(&block_lock);
+}
+
+/* Sleeps as long as calls of this ioctl are blocked. */
+static void take_up(unsigned long request)
+{
+    pthread_mutex_lock(&block_lock);
+    while (request == blocked_request) {
+        n_blocked++;
+        pthread_cond_broadcast(&block_changed);
+        pthread_cond_wait(&block_changed, &block_lock);
+        n_blocked--;
+    }
+    pthread_mutex_unlock(&block_lock);
 }
 
 /* ---- ioctls --------------------------------------------------------------------------------- */
@@ -177,6 +224,7 @@ static int transfer(int fd, const struct drm_virtgpu_3d_transfer_to_host *args, 
 
 static int fake_ioctl(int fd, unsigned long request, void *arg)
 {
+    take_up(request);
     if (request == fake.fail_request)
         return refuse(fake.fail_errno);
     switch (request) {
@@ -234,23 +282,47 @@ static int fake_node_type(int fd)
     return fake.node_type;
 }
 
+/* Around what makes and closes handles of an object that has others. */
+static atomic_uint n_handling;
+
+static void begin_handling(void)
+{
+    if (atomic_fetch_add(&n_handling, 1) > 0)
+        fake.crossings++;
+    sched_yield();
+}
+
+static void end_handling(void)
+{
+    atomic_fetch_sub(&n_handling, 1);
+}
+
 static int fake_export(int fd, uint32_t handle, uint32_t flags, int *ret_fd)
 {
+    take_up(DRM_IOCTL_PRIME_HANDLE_TO_FD);
     *ret_fd = eventfd(handle, EFD_CLOEXEC);
     return *ret_fd < 0 ? -1 : 0;
 }
 
 static int fake_import(int fd, int prime_fd, uint32_t *ret_handle)
 {
+    take_up(DRM_IOCTL_PRIME_FD_TO_HANDLE);
+    begin_handling();
     fake.handles++;
     fake.imports++;
     *ret_handle = ++last_handle;
+    end_handling();
     return 0;
 }
 
 static int fake_close_handle(int fd, uint32_t handle)
 {
+    take_up(DRM_IOCTL_GEM_CLOSE);
+    if (fcntl(fd, F_GETFD) < 0) /* the node is closed already */
+        return refuse(EBADF);
+    begin_handling();
     fake.handles--;
+    end_handling();
     return 0;
 }
 

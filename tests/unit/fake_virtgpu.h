@@ -42,6 +42,7 @@ struct fake_virtgpu {
     int execbuffer_fd;                            /* on which */
     uint32_t words[8];                            /* its first commands */
     unsigned imports;
+    unsigned crossings; /* handles made or closed while another thread did so */
     unsigned n_transfers;
     struct fake_transfer transfers[FAKE_TRANSFERS];
 };
@@ -52,5 +53,12 @@ extern struct fake_virtgpu fake;
 void fake_reset(void);
 /* All fences are done. */
 void fake_signal(void);
+
+/* From now on calls of this ioctl do not return, as where the device takes up no commands. The
+ * drmPrime… and drmCloseBufferHandle() calls are ioctls too: DRM_IOCTL_PRIME_…, _GEM_CLOSE. */
+void fake_block(unsigned long request);
+/* Waits until a thread is in such a call. */
+void fake_await_blocked(void);
+void fake_unblock(void);
 
 #endif
