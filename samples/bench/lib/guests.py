@@ -28,7 +28,7 @@ TAIL_SECONDS = 2
 
 # Runs the host's jobs one after the other, until there is nobody who gives any.
 SERVE = '''
-export ASAN_OPTIONS=detect_leaks=0
+export ASAN_OPTIONS="$ASAN_OPTIONS:detect_leaks=0"
 touch ready
 job=0
 while :; do
@@ -38,6 +38,7 @@ while :; do
 done
 '''
 
+# The status is there as soon as the command has ended, even if it did before it was to begin.
 JOB = '''
 {{
     until [ -e start-{job} ]; do
@@ -45,9 +46,11 @@ JOB = '''
         sleep 0.1
     done
     echo now
-}} | {command} >out-{job} 2>err-{job}
-echo $? >.status-{job}
-mv .status-{job} status-{job}
+}} | {{
+    {command} >out-{job} 2>err-{job}
+    echo $? >.status-{job}
+    mv .status-{job} status-{job}
+}}
 '''
 
 
