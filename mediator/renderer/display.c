@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "mediator/renderer/display.h"
+#include "mediator/renderer/display_internal.h"
 
 #include "mediator/base/log.h"
 #include "mediator/base/util.h"
-#include "mediator/renderer/display_queue.h"
-#include "protocol/vhost_user_gpu.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -14,52 +11,9 @@
 /* Small messages cost more than their bytes: a bound on their number as well. */
 #define QUEUE_MESSAGES 256
 
-/* Says of a dma-buf's layout: none in particular, what the driver takes it for. */
-#define MODIFIER_LINEAR 0ull
-#define MODIFIER_INVALID 0x00ffffffffffffffull
-
 unsigned display_answer_timeout_us = DISPLAY_ANSWER_TIMEOUT_US;
 
 static const char closed[] = "closed by the front-end";
-
-#define REQUEST_BIT(request) (1u << (request))
-#define PICTURE_REQUESTS                                                                           \
-    (REQUEST_BIT(VHOST_USER_GPU_SCANOUT) | REQUEST_BIT(VHOST_USER_GPU_UPDATE) |                    \
-     REQUEST_BIT(VHOST_USER_GPU_DMABUF_SCANOUT) | REQUEST_BIT(VHOST_USER_GPU_DMABUF_SCANOUT2) |    \
-     REQUEST_BIT(VHOST_USER_GPU_DMABUF_UPDATE))
-#define CURSOR_POS_REQUESTS                                                                        \
-    (REQUEST_BIT(VHOST_USER_GPU_CURSOR_POS) | REQUEST_BIT(VHOST_USER_GPU_CURSOR_POS_HIDE))
-#define CURSOR_REQUESTS (CURSOR_POS_REQUESTS | REQUEST_BIT(VHOST_USER_GPU_CURSOR_UPDATE))
-
-struct display {
-    struct gpu_display base;
-    struct gpu_device *dev; /* borrowed */
-    int fd;                 /* owned; -1: the display is gone */
-    const char *failed;     /* why it has to be dropped when the event loop runs again */
-    sd_event_source *io, *flush, *timer; /* owned */
-    bool polls_out;
-
-    struct display_queue queue;
-    bool stalled; /* ready() said no: the device waits to be told */
-
-    uint8_t in[sizeof(struct vhost_user_gpu_header) + sizeof(struct virtio_gpu_resp_edid)];
-    size_t in_len;
-
-    bool features_known;
-    uint64_t features;
-    uint32_t asked;        /* REQUEST_BITs: an answer is due */
-    uint32_t late;         /* those of them that nobody waits for any more */
-    uint32_t open;         /* the question of the guest that waits: a request, 0 = none */
-    uint32_t edid_scanout; /* of the latest GET_EDID */
-
-    struct display_shown peer[VIRTIO_GPU_MAX_SCANOUTS]; /* after all that was sent */
-    struct display_shown want[VIRTIO_GPU_MAX_SCANOUTS]; /* after all that is queued */
-};
-
-static struct display *display_of(struct gpu_display *d)
-{
-    return (struct display *)d;
-}
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
@@ -69,11 +23,9 @@ static void send_soon(struct display *d)
     sd_event_source_set_enabled(d->flush, SD_EVENT_ONESHOT);
 }
 
-/* Appends a message; NULL: the display is gone, or about to go. Errors take effect when the event
- * loop runs: dropping the display calls the device, which may be the caller. */
-static struct display_msg *enqueue(struct display *d, uint32_t request, uint32_t scanout_id,
-                                   const void *payload, size_t size, const void *more,
-                                   size_t more_size)
+struct display_msg *display_enqueue(struct display *d, uint32_t request, uint32_t scanout_id,
+                                    const void *payload, size_t size, const void *more,
+                                    size_t more_size)
 {
     struct display_msg *msg;
 
@@ -86,8 +38,7 @@ static struct display_msg *enqueue(struct display *d, uint32_t request, uint32_t
     return msg;
 }
 
-/* Forgets what is queued for a scan-out and has become pointless. */
-static void forget(struct display *d, uint32_t scanout_id, uint32_t requests)
+void display_forget(struct display *d, uint32_t scanout_id, uint32_t requests)
 {
     uint32_t dropped = display_queue_drop(&d->queue, scanout_id, requests);
 
@@ -97,19 +48,11 @@ static void forget(struct display *d, uint32_t scanout_id, uint32_t requests)
         send_soon(d);
 }
 
-static void on_started(void *opaque, const struct display_msg *msg)
-{
-    struct display *d = opaque;
-
-    if (PICTURE_REQUESTS & REQUEST_BIT(msg->request))
-        d->peer[msg->scanout_id] = msg->shown;
-}
-
 /* ---- questions ------------------------------------------------------------------------------- */
 
 static void ask(struct display *d, uint32_t request, const void *payload, size_t size)
 {
-    if (enqueue(d, request, DISPLAY_NO_SCANOUT, payload, size, NULL, 0))
+    if (display_enqueue(d, request, DISPLAY_NO_SCANOUT, payload, size, NULL, 0))
         d->asked |= REQUEST_BIT(request);
 }
 
@@ -198,8 +141,8 @@ static void on_features(struct display *d, const uint8_t *payload)
     memcpy(&d->features, payload, sizeof(d->features));
     d->features &= ours;
     d->features_known = true;
-    enqueue(d, VHOST_USER_GPU_SET_PROTOCOL_FEATURES, DISPLAY_NO_SCANOUT, &d->features,
-            sizeof(d->features), NULL, 0);
+    display_enqueue(d, VHOST_USER_GPU_SET_PROTOCOL_FEATURES, DISPLAY_NO_SCANOUT, &d->features,
+                    sizeof(d->features), NULL, 0);
     if (d->open != VHOST_USER_GPU_GET_EDID)
         return;
     if (d->features >> VHOST_USER_GPU_PROTOCOL_F_EDID & 1)
@@ -329,7 +272,7 @@ static void send_or_drop(struct display *d)
         drop(d, d->failed);
         return;
     }
-    r = display_queue_send(&d->queue, d->fd, on_started, d);
+    r = display_queue_send(&d->queue, d->fd, display_picture_started, d);
     if (r < 0) {
         drop(d, r == -EPIPE || r == -ECONNRESET ? closed : strerror(-r));
         return;
@@ -361,147 +304,6 @@ static int on_flush(sd_event_source *source, void *userdata)
 {
     send_or_drop(userdata);
     return 0;
-}
-
-/* ---- pictures -------------------------------------------------------------------------------- */
-
-static bool same_shown(const struct display_shown *a, const struct display_shown *b)
-{
-    return a->kind == b->kind && a->width == b->width && a->height == b->height;
-}
-
-/* Sends a message that makes scan-out id what shown says. fd is consumed, -1 for none. */
-static void send_shown(struct display *d, uint32_t request, uint32_t id, const void *payload,
-                       size_t size, struct display_shown shown, int fd)
-{
-    struct display_msg *msg = enqueue(d, request, id, payload, size, NULL, 0);
-
-    if (!msg) {
-        close_fd_p(&fd);
-        return;
-    }
-    msg->shown = shown;
-    msg->fd = fd;
-}
-
-static void display_scanout(struct gpu_display *base, uint32_t id, uint32_t w, uint32_t h)
-{
-    struct display *d = display_of(base);
-    const struct display_shown off = {0};
-    const struct display_shown shown = {w && h ? SHOWN_SURFACE : SHOWN_OFF, w, h};
-    const struct vhost_user_gpu_scanout msg = {.scanout_id = id, .width = w, .height = h};
-    const struct vhost_user_gpu_dmabuf_scanout no_dmabuf = {.scanout_id = id};
-
-    /* Page flips between buffers of one size are frequent, and QEMU makes a new surface at each
-     * SCANOUT. */
-    if (same_shown(&shown, &d->want[id]))
-        return;
-    forget(d, id, PICTURE_REQUESTS);
-    d->want[id] = shown;
-    if (same_shown(&shown, &d->peer[id]))
-        return;
-    if (d->peer[id].kind == SHOWN_DMABUF)
-        send_shown(d, VHOST_USER_GPU_DMABUF_SCANOUT, id, &no_dmabuf, sizeof(no_dmabuf), off, -1);
-    if (shown.kind == SHOWN_SURFACE || d->peer[id].kind == SHOWN_SURFACE)
-        send_shown(d, VHOST_USER_GPU_SCANOUT, id, &msg, sizeof(msg), shown, -1);
-}
-
-static void display_update(struct gpu_display *base, uint32_t id, uint32_t x, uint32_t y,
-                           uint32_t w, uint32_t h, const void *pixels)
-{
-    struct display *d = display_of(base);
-    const struct vhost_user_gpu_update msg = {id, x, y, w, h};
-    struct display_msg *out;
-
-    /* QEMU does not check that there is a surface. */
-    if (d->want[id].kind != SHOWN_SURFACE || !range_inside(x, w, d->want[id].width) ||
-        !range_inside(y, h, d->want[id].height))
-        return;
-    out = enqueue(d, VHOST_USER_GPU_UPDATE, id, &msg, sizeof(msg), pixels, (size_t)w * h * 4);
-    if (out)
-        out->shown = d->want[id];
-}
-
-static bool display_dmabuf_scanout(struct gpu_display *base, uint32_t id, uint32_t x, uint32_t y,
-                                   uint32_t w, uint32_t h, const struct backend_dmabuf *buf)
-{
-    struct display *d = display_of(base);
-    const struct display_shown shown = {SHOWN_DMABUF, 0, 0};
-    const struct vhost_user_gpu_dmabuf_scanout2 msg = {
-        .dmabuf =
-            {
-                .scanout_id = id,
-                .x = x,
-                .y = y,
-                .width = w,
-                .height = h,
-                .fd_width = buf->width,
-                .fd_height = buf->height,
-                .fd_stride = buf->stride,
-                .fd_flags = buf->y_0_top ? VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP : 0,
-                .fd_drm_fourcc = (int32_t)buf->fourcc,
-            },
-        .modifier = buf->modifier,
-    };
-    bool with_modifier = d->features >> VHOST_USER_GPU_PROTOCOL_F_DMABUF2 & 1;
-    int fd;
-
-    /* The messages have no word for an offset, and the older one none for a modifier. */
-    if (d->fd < 0 || d->failed || !d->features_known || buf->offset != 0 ||
-        (!with_modifier && buf->modifier != MODIFIER_LINEAR && buf->modifier != MODIFIER_INVALID))
-        return false;
-    fd = fcntl(buf->fd, F_DUPFD_CLOEXEC, 3);
-    if (fd < 0)
-        return false;
-    forget(d, id, PICTURE_REQUESTS);
-    d->want[id] = shown;
-    if (with_modifier)
-        send_shown(d, VHOST_USER_GPU_DMABUF_SCANOUT2, id, &msg, sizeof(msg), shown, fd);
-    else
-        send_shown(d, VHOST_USER_GPU_DMABUF_SCANOUT, id, &msg.dmabuf, sizeof(msg.dmabuf), shown,
-                   fd);
-    return true;
-}
-
-static void display_dmabuf_update(struct gpu_display *base, uint32_t id, uint32_t x, uint32_t y,
-                                  uint32_t w, uint32_t h)
-{
-    struct display *d = display_of(base);
-    const struct vhost_user_gpu_update msg = {id, x, y, w, h};
-    struct display_msg *out;
-
-    if (d->want[id].kind != SHOWN_DMABUF)
-        return;
-    out = enqueue(d, VHOST_USER_GPU_DMABUF_UPDATE, id, &msg, sizeof(msg), NULL, 0);
-    if (!out)
-        return;
-    out->shown = d->want[id];
-    d->asked |= REQUEST_BIT(VHOST_USER_GPU_DMABUF_UPDATE);
-}
-
-static void display_cursor_update(struct gpu_display *base, uint32_t id, uint32_t x, uint32_t y,
-                                  uint32_t hot_x, uint32_t hot_y, const uint32_t *argb_64x64)
-{
-    struct display *d = display_of(base);
-    const struct {
-        struct vhost_user_gpu_cursor_pos pos;
-        uint32_t hot_x, hot_y;
-    } msg = {{id, x, y}, hot_x, hot_y};
-
-    forget(d, id, CURSOR_REQUESTS);
-    enqueue(d, VHOST_USER_GPU_CURSOR_UPDATE, id, &msg, sizeof(msg), argb_64x64,
-            sizeof(((struct vhost_user_gpu_cursor_update *)0)->data));
-}
-
-static void display_cursor_move(struct gpu_display *base, uint32_t id, uint32_t x, uint32_t y,
-                                bool visible)
-{
-    struct display *d = display_of(base);
-    const struct vhost_user_gpu_cursor_pos msg = {id, x, y};
-
-    forget(d, id, CURSOR_POS_REQUESTS);
-    enqueue(d, visible ? VHOST_USER_GPU_CURSOR_POS : VHOST_USER_GPU_CURSOR_POS_HIDE, id, &msg,
-            sizeof(msg), NULL, 0);
 }
 
 static bool display_ready(struct gpu_display *base)

@@ -2,7 +2,8 @@
 /*
  * Messages of the vhost-user-gpu display protocol on their way to a front-end that reads slowly: a
  * FIFO from which what has become pointless can be taken out again, as long as it has not begun to
- * go out. Used by display.c.
+ * go out. Used by display.c and
+ * display_picture.c.
  */
 #ifndef ALIQUOT_RENDERER_DISPLAY_QUEUE_H
 #define ALIQUOT_RENDERER_DISPLAY_QUEUE_H
