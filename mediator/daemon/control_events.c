@@ -16,16 +16,7 @@
 /* Of one reply: some hundred kilobytes of JSON, and milliseconds of the daemon's time. */
 #define EVENTS_MAX 1024
 
-static const char *kind_name(uint32_t kind)
-{
-    static const char *const names[] = {
-        [ARBITER_EVENT_WAIT] = "wait",   [ARBITER_EVENT_GRANT] = "grant",
-        [ARBITER_EVENT_YIELD] = "yield", [ARBITER_EVENT_RELEASE] = "release",
-        [ARBITER_EVENT_RESET] = "reset",
-    };
-    _Static_assert(ARRAY_SIZE(names) == ARBITER_N_EVENT_KINDS, "each kind has a name");
-    return names[kind];
-}
+/* ---- what both kinds are read by ------------------------------------------------------------- */
 
 struct events_parameters {
     const char *gpu; /* borrowed from the message */
@@ -46,7 +37,62 @@ static const sd_json_dispatch_field events_fields[] = {
     {0},
 };
 
-/* sd_json_variant_new_array() at the end: appending one by one would copy the array each time. */
+/* Fills in p and the GPU that it names. *ret_gpu is NULL if there is none, or another parameter is
+ * bad; then it is answered, and the handler is to return what this does. */
+static int read_parameters(sd_varlink *link, sd_json_variant *parameters, const struct mediator *m,
+                           struct events_parameters *p, const struct arbiter_set_entry **ret_gpu)
+{
+    *ret_gpu = NULL;
+    *p = (struct events_parameters){.cursor = UINT64_MAX};
+    int r = control_dispatch(link, parameters, events_fields, p);
+    if (r != 0)
+        return r;
+    *ret_gpu = arbiter_set_find(m->arbiters, p->gpu);
+    return *ret_gpu ? 0 : sd_varlink_error(link, "io.aliquot.Mediator.NoSuchGPU", NULL);
+}
+
+/* Of n variants, which it takes, if r, the result of making them, is no error. At once, because
+ * appending one by one would copy the array each time. */
+static int take_array(int r, sd_json_variant **array, size_t n, sd_json_variant **ret)
+{
+    if (r >= 0)
+        r = sd_json_variant_new_array(ret, array, n);
+    for (size_t i = 0; i < n; i++)
+        sd_json_variant_unref(array[i]);
+    return r;
+}
+
+/* An element of each vGPU that is on the GPU, by append(). */
+static int vgpus_to_json(const struct mediator *m, const char *gpu,
+                         int (*append)(sd_json_variant **array, const struct vgpu *v),
+                         sd_json_variant **ret)
+{
+    sd_json_variant *array = NULL;
+    int r = sd_json_variant_new_array(&array, NULL, 0);
+
+    for (const struct vgpu *v = m->vgpus; v && r >= 0; v = v->next) {
+        if (!strcmp(v->config.gpu, gpu))
+            r = append(&array, v);
+    }
+    if (r >= 0)
+        *ret = TAKE_PTR(array);
+    sd_json_variant_unref(array);
+    return r;
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+static const char *kind_name(uint32_t kind)
+{
+    static const char *const names[] = {
+        [ARBITER_EVENT_WAIT] = "wait",   [ARBITER_EVENT_GRANT] = "grant",
+        [ARBITER_EVENT_YIELD] = "yield", [ARBITER_EVENT_RELEASE] = "release",
+        [ARBITER_EVENT_RESET] = "reset",
+    };
+    _Static_assert(ARRAY_SIZE(names) == ARBITER_N_EVENT_KINDS, "each kind has a name");
+    return names[kind];
+}
+
 static int events_to_json(const struct arbiter_event *events, size_t n, sd_json_variant **ret)
 {
     sd_json_variant *array[EVENTS_MAX];
@@ -62,28 +108,14 @@ static int events_to_json(const struct arbiter_event *events, size_t n, sd_json_
                            SD_JSON_BUILD_PAIR_STRING("kind", kind_name(e->kind)),
                            SD_JSON_BUILD_PAIR_INTEGER("value", control_int(e->value)));
     }
-    if (r >= 0)
-        r = sd_json_variant_new_array(ret, array, done);
-    for (size_t i = 0; i < done; i++)
-        sd_json_variant_unref(array[i]);
-    return r;
+    return take_array(r, array, done, ret);
 }
 
-static int names_to_json(const struct mediator *m, const char *gpu, sd_json_variant **ret)
+static int append_name(sd_json_variant **array, const struct vgpu *v)
 {
-    sd_json_variant *names = NULL;
-    int r = sd_json_variant_new_array(&names, NULL, 0);
-
-    for (const struct vgpu *v = m->vgpus; v && r >= 0; v = v->next) {
-        if (!strcmp(v->config.gpu, gpu))
-            r = sd_json_variant_append_arraybo(
-                &names, SD_JSON_BUILD_PAIR_INTEGER("number", arbiter_vgpu_number(v->lease)),
-                SD_JSON_BUILD_PAIR_STRING("name", v->config.name));
-    }
-    if (r >= 0)
-        *ret = TAKE_PTR(names);
-    sd_json_variant_unref(names);
-    return r;
+    return sd_json_variant_append_arraybo(
+        array, SD_JSON_BUILD_PAIR_INTEGER("number", arbiter_vgpu_number(v->lease)),
+        SD_JSON_BUILD_PAIR_STRING("name", v->config.name));
 }
 
 int control_on_events(sd_varlink *link, sd_json_variant *parameters,
@@ -91,22 +123,20 @@ int control_on_events(sd_varlink *link, sd_json_variant *parameters,
 {
     const struct client *client = opaque;
     const struct mediator *m = client->control->mediator;
-    struct events_parameters p = {.cursor = UINT64_MAX};
+    const struct arbiter_set_entry *gpu;
+    struct events_parameters p;
     struct arbiter_event events[EVENTS_MAX];
-    int r = control_dispatch(link, parameters, events_fields, &p);
-    if (r != 0)
+    int r = read_parameters(link, parameters, m, &p, &gpu);
+    if (!gpu)
         return r;
 
-    const struct arbiter_set_entry *gpu = arbiter_set_find(m->arbiters, p.gpu);
-    if (!gpu)
-        return sd_varlink_error(link, "io.aliquot.Mediator.NoSuchGPU", NULL);
     uint64_t lost;
     size_t n = arbiter_read_events(gpu->arbiter, &p.cursor, events, EVENTS_MAX, &lost);
 
     sd_json_variant *array = NULL, *names = NULL;
     r = events_to_json(events, n, &array);
     if (r >= 0)
-        r = names_to_json(m, p.gpu, &names);
+        r = vgpus_to_json(m, p.gpu, append_name, &names);
     if (r >= 0)
         r = sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_VARIANT("events", array),
                                SD_JSON_BUILD_PAIR_INTEGER("cursor", control_int(p.cursor)),
@@ -141,33 +171,19 @@ static int work_to_json(const struct work_record *records, size_t n, sd_json_var
             SD_JSON_BUILD_PAIR_INTEGER("slot", w->slot),
             SD_JSON_BUILD_PAIR_INTEGER("queue", w->work.queue));
     }
-    if (r >= 0)
-        r = sd_json_variant_new_array(ret, array, done);
-    for (size_t i = 0; i < done; i++)
-        sd_json_variant_unref(array[i]);
-    return r;
+    return take_array(r, array, done, ret);
 }
 
-static int memory_to_json(const struct mediator *m, const char *gpu, sd_json_variant **ret)
+static int append_memory(sd_json_variant **array, const struct vgpu *v)
 {
-    sd_json_variant *memory = NULL;
-    int r = sd_json_variant_new_array(&memory, NULL, 0);
+    struct renderer_counters n = {0};
 
-    for (const struct vgpu *v = m->vgpus; v && r >= 0; v = v->next) {
-        struct renderer_counters n = {0};
-        if (strcmp(v->config.gpu, gpu) != 0)
-            continue;
-        if (v->renderer)
-            renderer_counters_read(v->renderer, &n);
-        r = sd_json_variant_append_arraybo(
-            &memory, SD_JSON_BUILD_PAIR_INTEGER("number", arbiter_vgpu_number(v->lease)),
-            SD_JSON_BUILD_PAIR_INTEGER("resourceBytes", control_int(n.resource_bytes)),
-            SD_JSON_BUILD_PAIR_INTEGER("vulkanBytes", control_int(n.vulkan_bytes)));
-    }
-    if (r >= 0)
-        *ret = TAKE_PTR(memory);
-    sd_json_variant_unref(memory);
-    return r;
+    if (v->renderer)
+        renderer_counters_read(v->renderer, &n);
+    return sd_json_variant_append_arraybo(
+        array, SD_JSON_BUILD_PAIR_INTEGER("number", arbiter_vgpu_number(v->lease)),
+        SD_JSON_BUILD_PAIR_INTEGER("resourceBytes", control_int(n.resource_bytes)),
+        SD_JSON_BUILD_PAIR_INTEGER("vulkanBytes", control_int(n.vulkan_bytes)));
 }
 
 static void take_work(const struct mediator *m, const char *gpu)
@@ -183,16 +199,14 @@ int control_on_work(sd_varlink *link, sd_json_variant *parameters, sd_varlink_me
 {
     const struct client *client = opaque;
     const struct mediator *m = client->control->mediator;
-    struct events_parameters p = {.cursor = UINT64_MAX};
+    const struct arbiter_set_entry *gpu;
+    struct events_parameters p;
     struct work_record records[EVENTS_MAX];
     struct timespec now;
-    int r = control_dispatch(link, parameters, events_fields, &p);
-    if (r != 0)
+    int r = read_parameters(link, parameters, m, &p, &gpu);
+    if (!gpu)
         return r;
 
-    const struct arbiter_set_entry *gpu = arbiter_set_find(m->arbiters, p.gpu);
-    if (!gpu)
-        return sd_varlink_error(link, "io.aliquot.Mediator.NoSuchGPU", NULL);
     take_work(m, p.gpu);
     uint64_t lost;
     size_t n = work_log_read(gpu->work, &p.cursor, records, EVENTS_MAX, &lost);
@@ -201,7 +215,7 @@ int control_on_work(sd_varlink *link, sd_json_variant *parameters, sd_varlink_me
     clock_gettime(CLOCK_MONOTONIC, &now);
     r = work_to_json(records, n, &array);
     if (r >= 0)
-        r = memory_to_json(m, p.gpu, &memory);
+        r = vgpus_to_json(m, p.gpu, append_memory, &memory);
     if (r >= 0)
         r = sd_varlink_replybo(
             link, SD_JSON_BUILD_PAIR_VARIANT("work", array),
