@@ -21,10 +21,10 @@
  * no aliquot_resource_wait(), tells of it; aliquot_info.errors and in_flight stay 0. What the
  * kernel refuses is an error of the call, at once. A call that sends something may wait in the
  * kernel, where the device does not take up commands, for longer than the time-out; fences and
- * what is known already are not kept from other threads by it. A context exists on the device as long as it or a resource that was made in it
- * does, and as long as a fork of the process has its descriptors. What lies in guest memory alone
- * (ALIQUOT_BLOB_GUEST) can be attached to another context only if it is shareable, and transferred
- * only without strides.
+ * what is known already are not kept from other threads by it. A context exists on the device as
+ * long as it or a resource that was made in it does, and as long as a fork of the process has its
+ * descriptors. What lies in guest memory alone (ALIQUOT_BLOB_GUEST) can be attached to another
+ * context only if it is shareable, and transferred only without strides.
  *
  * Rules for all calls
  *
