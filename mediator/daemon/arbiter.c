@@ -171,15 +171,16 @@ void arbiter_destroy(struct arbiter *a)
 /* Groups belong to their members: the last one that goes frees it. */
 static int join(struct arbiter_vgpu *v, struct arbiter_vgpu *with, uint64_t now_ns)
 {
-    struct sched_group *group = with->entity.group;
+    struct arbiter_group *group = (struct arbiter_group *)with->entity.group;
 
     if (!group) {
         group = malloc(sizeof(*group));
         if (!group)
             return -ENOMEM;
-        sched_group_init(group, &with->entity, now_ns);
+        group->had = with->processors.had;
+        sched_group_init(&group->sched, &with->entity, now_ns);
     }
-    return sched_group_add(group, &v->entity, now_ns);
+    return sched_group_add(&group->sched, &v->entity, now_ns);
 }
 
 int arbiter_add(struct arbiter *a, const char *name, const struct sched_knobs *knobs,
@@ -229,9 +230,9 @@ void arbiter_remove(struct arbiter_vgpu *v)
     arbiter_detach(v);
     pthread_mutex_lock(&a->lock);
     arbiter_account_all(a, clock_ns());
-    struct sched_group *group = v->entity.group;
+    struct arbiter_group *group = (struct arbiter_group *)v->entity.group;
     sched_remove(&v->entity, clock_ns());
-    if (group && group->n_members == 0)
+    if (group && group->sched.n_members == 0)
         free(group);
     struct arbiter_vgpu **link = &a->vgpus;
     while (*link != v)
@@ -342,6 +343,8 @@ int arbiter_attach(struct arbiter_vgpu *v, uint32_t slots, struct arbiter_fds *r
     lease_broker_init(&v->lease, v->grant_page, v->ack_page, slots, clock_ns());
     forget_acks(v);
     v->killed = false;
+    v->processors.looked_ns = 0;
+    v->processors.told = false;
     v->attached = true;
     pthread_mutex_unlock(&a->lock);
     *ret = (struct arbiter_fds){.grant = v->grant_fd,
@@ -375,6 +378,7 @@ int arbiter_set_process(struct arbiter_vgpu *v, int pidfd, pid_t pid)
     if (v->killed) /* its page lied before we knew whom to kill */
         pidfd_send_signal(copy, SIGKILL, NULL, 0);
     pthread_mutex_unlock(&a->lock);
+    kick(a); /* it may never ring, and is to be looked at */
     return 0;
 }
 

@@ -32,7 +32,8 @@ struct arbiter_config {
     const char *gpu; /* its id, for messages; copied */
     enum sched_policy policy;
     enum arbiter_preempt preempt;
-    unsigned parallelism;                /* vGPUs inside a slice at once, 1 or more */
+    unsigned parallelism; /* vGPUs inside a slice at once, 1 or more */
+    unsigned processors;  /* that do the work of a software GPU; 0 = something else does it */
     struct cpu_group_parent *cpu_groups; /* borrowed; NULL = none. Of the main thread */
     bool early;              /* where slices end by draining: the next vGPU may submit a job while
                                 the last one of the vGPU before still runs */
@@ -101,6 +102,8 @@ struct arbiter_stats {
     uint64_t resets;    /* killed for holding the GPU */
     uint64_t rings;     /* of its doorbell that were heard */
     uint64_t floods;    /* times that it rang so often that it was not heard for a while */
+    uint64_t stops;     /* times that its processes were stopped for their use of the processors
+                           beyond its cap */
     struct arbiter_histogram wait; /* from asking for the GPU to its grant */
 };
 void arbiter_read_stats(struct arbiter_vgpu *v, struct arbiter_stats *ret);

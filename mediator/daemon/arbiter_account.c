@@ -126,7 +126,7 @@ static void account_demoted(struct arbiter_vgpu *v, uint64_t now_ns)
     struct arbiter *a = v->arbiter;
 
     if (a->n_in + a->n_leaving > 0) {
-        v->unaccounted = true;
+        v->unaccounted = v->processors.unaccounted = true;
         return;
     }
     if (v->unaccounted) {

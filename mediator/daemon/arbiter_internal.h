@@ -4,13 +4,14 @@
  * arbiter_slice.c (who has the GPU: decisions and their consequences), arbiter_account.c (what each
  * had of it), arbiter_handover.c (from one vGPU to the next), arbiter_doorbell.c (which rings are
  * heard), arbiter_message.c (the log), arbiter_process.c (who of a vGPU has processors),
- * arbiter_stats.c (what is counted). Nobody else includes this. All of it is under the arbiter's
- * lock.
+ * arbiter_processors.c (how much it may have of them), arbiter_stats.c (what is counted). Nobody
+ * else includes this. All of it is under the arbiter's lock.
  */
 #ifndef ALIQUOT_DAEMON_ARBITER_INTERNAL_H
 #define ALIQUOT_DAEMON_ARBITER_INTERNAL_H
 
 #include "mediator/daemon/arbiter.h"
+#include "mediator/daemon/cpu_allowance.h"
 #include "mediator/daemon/cpu_class.h"
 #include "protocol/lease_wait.h"
 
@@ -64,6 +65,17 @@ struct arbiter_vgpu {
         bool pending; /* it has something to be looked at, without a ring */
     } bell;
 
+    struct {                      /* what its processes have of them; see arbiter_processors.c */
+        struct cpu_allowance had; /* unless it is in a group, which has one */
+        uint64_t looked_ns;       /* last; 0 = not yet */
+        uint64_t look_ns;         /* next */
+        uint64_t charged_ns;      /* of entity.gpu_ns, then */
+        bool unaccounted;         /* some of it since then */
+        bool over;                /* it may have no more for now */
+        bool told;                /* to the operator */
+        uint64_t stops;
+    } processors;
+
     enum arbiter_place place;
     bool asked;                 /* waits for a grant since asked_ns */
     uint64_t asked_ns;          /* CLOCK_MONOTONIC, as all times here */
@@ -88,6 +100,12 @@ struct arbiter_vgpu {
     uint64_t busy_ns; /* GPU time of all its renderers, no more than it held the GPU */
     uint64_t faults, resets;
     struct arbiter_histogram wait;
+};
+
+/* vGPUs that share an entitlement. */
+struct arbiter_group {
+    struct sched_group sched; /* the first member: it is found by entity.group */
+    struct cpu_allowance had;
 };
 
 struct arbiter_message {
@@ -192,6 +210,14 @@ void arbiter_set_classes(struct arbiter *a);
 void arbiter_worker_begins(struct arbiter_vgpu *v, uint32_t slot, pid_t pid);
 void arbiter_worker_ends(struct arbiter_vgpu *v, uint32_t slot);
 void arbiter_forget_workers(struct arbiter_vgpu *v);
+
+/* ---- arbiter_processors.c ------------------------------------------------------------------- */
+
+/* Sees who may have no more of the processors, after what was used of the GPU has been charged.
+ * Returns when to look again if nothing happens before, or SCHED_NEVER. */
+uint64_t arbiter_look_at_processors(struct arbiter *a, uint64_t now_ns);
+/* Whether v's processes have to stand still. */
+bool arbiter_is_over(const struct arbiter_vgpu *v);
 
 /* ---- arbiter_stats.c ------------------------------------------------------------------------ */
 

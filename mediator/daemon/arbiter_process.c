@@ -32,14 +32,16 @@ void arbiter_set_classes(struct arbiter *a)
 {
     enum cpu_class preempted = CPU_CLASS_IDLE;
 
-    if (a->config.preempt != ARBITER_PREEMPT_CPU)
+    if (a->config.preempt != ARBITER_PREEMPT_CPU && a->config.processors == 0)
         return;
     for (const struct arbiter_vgpu *v = a->vgpus; v; v = v->next) {
         if (v->place == PLACE_IN && sched_is_short(&v->entity))
             preempted = CPU_CLASS_STOPPED;
     }
-    for (struct arbiter_vgpu *v = a->vgpus; v; v = v->next)
-        arbiter_set_class(v, v->place == PLACE_PREEMPTED ? preempted : CPU_CLASS_NORMAL);
+    for (struct arbiter_vgpu *v = a->vgpus; v; v = v->next) {
+        enum cpu_class class = v->place == PLACE_PREEMPTED ? preempted : CPU_CLASS_NORMAL;
+        arbiter_set_class(v, arbiter_is_over(v) ? CPU_CLASS_STOPPED : class);
+    }
 }
 
 static void forget_worker(struct cpu_process *worker)

@@ -5,9 +5,11 @@
 #include "mediator/base/util.h"
 #include "mediator/daemon/error_text.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/sysinfo.h>
 
 _Static_assert(GPU_LIST_MAX <= ARBITER_PLACE_MAX, "a vGPU may go to any GPU there is");
 
@@ -51,6 +53,18 @@ void arbiter_set_destroy(struct arbiter_set *set)
     }
     cpu_group_parent_close(&set->cpu_groups);
     free(set);
+}
+
+/* How many do the work of that GPU, of those that renderers may have; 0 = it is hardware. */
+static unsigned processors_of(const char *gpu)
+{
+    cpu_set_t set;
+
+    if (strcmp(gpu, "software") != 0)
+        return 0;
+    if (sched_getaffinity(0, sizeof(set), &set) == 0)
+        return (unsigned)CPU_COUNT(&set);
+    return (unsigned)get_nprocs(); /* more than fit into a set */
 }
 
 /* "none": a backend that draws nothing, on the CPU as well. */
@@ -102,6 +116,7 @@ static int new_entry(struct arbiter_set *set, const char *gpu, struct arbiter_se
         .policy = c->policy,
         .preempt = preempt,
         .parallelism = c->parallelism,
+        .processors = processors_of(gpu),
         .cpu_groups = preempt == ARBITER_PREEMPT_CPU ? cpu_groups(set) : NULL,
         .early = c->early_handover,
         .reset_after_ns = c->reset_after_ns == UINT64_MAX ? reset_ns : c->reset_after_ns,

@@ -333,6 +333,7 @@ uint64_t arbiter_schedule(struct arbiter *a, uint64_t now_ns)
     next_ns = start_others(a, now_ns);
     if (a->n_in + a->n_leaving == 0) /* those that are demoted have the GPU from now on */
         arbiter_account_all(a, now_ns);
+    next_ns = MIN(next_ns, arbiter_look_at_processors(a, now_ns));
     arbiter_set_classes(a);
     next_ns = MIN(next_ns, tell_contended(a, now_ns));
     return MIN(next_ns, next_reset_ns(a, now_ns));

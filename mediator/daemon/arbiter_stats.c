@@ -62,6 +62,7 @@ void arbiter_read_stats(struct arbiter_vgpu *v, struct arbiter_stats *ret)
         .resets = v->resets,
         .rings = v->bell.rings,
         .floods = v->bell.floods,
+        .stops = v->processors.stops,
         .wait = v->wait,
     };
     sched_read_stats(&v->entity, now, &ret->sched);

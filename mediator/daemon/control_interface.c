@@ -145,6 +145,9 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(VGPU,
     COMMENT("Times that its renderers rang the arbiter's doorbell so often that it was not heard "
             "for a while."),
     FIELD(floods, INT, 0),
+    COMMENT("Times that its renderers were stopped for their use of the processors of a software "
+            "GPU beyond the cap."),
+    FIELD(stops, INT, 0),
     COMMENT("From asking for the GPU to getting it."),
     FIELD_OF(waits, Histogram, 0),
     COMMENT("From the renderer's taking up a command stream to its completion on the GPU, as its "

@@ -154,6 +154,7 @@ static int add_share(const struct vgpu *v, sd_json_variant **object)
         SD_JSON_BUILD_PAIR_INTEGER("resets", control_int(s.resets)),
         SD_JSON_BUILD_PAIR_INTEGER("faults", control_int(s.faults)),
         SD_JSON_BUILD_PAIR_INTEGER("floods", control_int(s.floods)),
+        SD_JSON_BUILD_PAIR_INTEGER("stops", control_int(s.stops)),
         SD_JSON_BUILD_PAIR_VARIANT("waits", waits),
         SD_JSON_BUILD_PAIR_VARIANT("latencies", latencies));
     sd_json_variant_unref(waits);

@@ -79,6 +79,8 @@ int cpu_process_init(struct cpu_process *p, int pidfd, pid_t pid)
     if (!threads)
         return -errno;
     *p = (struct cpu_process){.pidfd = pidfd, .pid = pid, .threads = threads};
+    p->clocked = clock_getcpuclockid(pid, &p->clock) == 0;
+    (void)cpu_process_take_ns(p);
     return 0;
 }
 
@@ -104,4 +106,15 @@ int cpu_process_set(struct cpu_process *p, enum cpu_class class)
     if (before == CPU_CLASS_STOPPED && pidfd_send_signal(p->pidfd, SIGCONT, NULL, 0) < 0)
         r = -errno;
     return r;
+}
+
+uint64_t cpu_process_take_ns(struct cpu_process *p)
+{
+    uint64_t before_ns = p->used_ns;
+    struct timespec ts;
+
+    if (!p->clocked || clock_gettime(p->clock, &ts) < 0)
+        return 0;
+    p->used_ns = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+    return p->used_ns > before_ns ? p->used_ns - before_ns : 0;
 }

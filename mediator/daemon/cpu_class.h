@@ -9,7 +9,9 @@
 
 #include <dirent.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 enum cpu_class {
     CPU_CLASS_NORMAL,
@@ -26,6 +28,9 @@ struct cpu_process {
     DIR *threads; /* owned; kept open, since looking it up is half of the price */
     enum cpu_class class;
     bool grouped; /* a control group makes it idle (cpu_group.h): its threads are left alone */
+    bool clocked;
+    clockid_t clock;  /* clocked: of its threads' processor time */
+    uint64_t used_ns; /* by it, when cpu_process_take_ns() looked last */
 };
 
 /* pidfd is borrowed until cpu_process_finish. Negative errno if there is no such process. */
@@ -37,5 +42,8 @@ void cpu_process_finish(struct cpu_process *p);
  * Negative errno if the process is gone, or none of its threads may be changed; it is taken to be
  * in the new class all the same. */
 int cpu_process_set(struct cpu_process *p, enum cpu_class class);
+/* Processor time of all its threads, also of those that have ended, since the last call, or since
+ * cpu_process_init. A process that is gone, or none, has used none. One system call. */
+uint64_t cpu_process_take_ns(struct cpu_process *p);
 
 #endif

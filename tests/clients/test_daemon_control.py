@@ -22,7 +22,7 @@ FIELDS = {'name', 'state', 'kind', 'socket', 'peer', 'gpu', 'backend', 'gl', 're
           'vulkanSubmits', 'vulkanRefused', 'vulkanUsec', 'connectedUsec', 'number', 'weight',
           'reservation', 'cap', 'slice', 'lease', 'gpuUsec', 'busyUsec', 'waitingUsec', 'cappedUsec',
           'slices', 'debtUsec', 'overrunUsec', 'gpuSubmits', 'gpuCompletions', 'inFlight', 'cuts',
-          'resets', 'faults', 'floods', 'waits', 'latencies', 'shareOf'}
+          'resets', 'faults', 'floods', 'stops', 'waits', 'latencies', 'shareOf'}
 
 
 def test_list_json(tmp_path):

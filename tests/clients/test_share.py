@@ -11,10 +11,11 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 
 import pytest
 from daemon import TIMEOUT, Daemon, cli, echo, run_daemon
-from runner import CONNECT, Running, run
+from runner import CONNECT, Running, run, wait_until
 
 KNOBS = ('weight', 'reservation', 'cap', 'slice')
 DEFAULT = (100, '0%', '100%', '4ms')
@@ -59,6 +60,34 @@ def test_not_admitted_at_the_start(tmp_path):
     result = run_daemon('--socket-dir', tmp_path / 'run', '--config', tmp_path / 'conf')
     assert result.returncode == 1
     assert "vGPU 'b': a reservation of 40% is more than its GPU has left" in result.stderr
+
+
+# ---- renderers that do not keep to it --------------------------------------------------------
+
+
+def processor_s(pid):
+    with open(f'/proc/{pid}/stat') as stat:
+        fields = stat.read().rsplit(')', 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+def test_draws_without_saying_so(tmp_path):
+    """What the processors of a software GPU do is seen, and held to the cap, whatever is said."""
+    (tmp_path / 'conf').write_text('[vgpu burn]\ncap = 20%\n[vgpu running]\ncap = 20%\n')
+    one = str(min(os.sched_getaffinity(0)))
+    with Daemon(tmp_path / 'run', '--config', tmp_path / 'conf',
+                prefix=('taskset', '-c', one)) as daemon:
+        with daemon.connect('burn'), daemon.connect('running') as other:
+            assert echo(other)
+            daemon.log.wait(r"vGPU 'burn': renderer \d+ uses the processors beyond its cap")
+            pid, stops = daemon.vgpus()['burn']['rendererPid'], daemon.vgpus()['burn']['stops']
+            had, since = processor_s(pid), time.monotonic()
+            assert wait_until(lambda: daemon.vgpus()['burn']['stops'] >= stops + 6)
+            # From the start of one stop to that of another: 20 % and a look.
+            assert processor_s(pid) - had < 0.5 * (time.monotonic() - since)
+            assert echo(other)
+            vgpus = daemon.vgpus()
+            assert (vgpus['burn']['gpuUsec'], vgpus['running']['stops']) == (0, 0)
 
 
 # ---- aliquot set ----------------------------------------------------------------------------

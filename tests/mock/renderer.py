@@ -158,7 +158,7 @@ def main():
     poll.register(broker, select.POLLIN)
     poll.register(connection, select.POLLIN)
     while True:
-        for fd, _ in poll.poll():
+        for fd, _ in poll.poll(0 if mode == 'burn' else None):
             if fd == broker.fileno():
                 sys.exit(0)  # the daemon is gone
             data = connection.recv(4096)

@@ -47,6 +47,16 @@ void part_open_early_arbiter(uint64_t reset_after_ns)
     assert_int_equal(arbiter_create(&config, &arbiter), 0);
 }
 
+void part_open_software_arbiter(enum arbiter_preempt preempt)
+{
+    const struct arbiter_config config = {.gpu = "test",
+                                          .policy = SCHED_POLICY_FAIR,
+                                          .preempt = preempt,
+                                          .parallelism = 1,
+                                          .processors = 1};
+    assert_int_equal(arbiter_create(&config, &arbiter), 0);
+}
+
 void part_attach(struct part *p)
 {
     assert_int_equal(arbiter_attach(p->vgpu, LEASE_SLOTS_MAX, &p->fds), 0);

@@ -29,6 +29,8 @@ uint64_t part_now_ns(void);
 void part_open_arbiter(enum arbiter_preempt preempt, enum sched_policy policy,
                        uint64_t reset_after_ns);
 void part_open_early_arbiter(uint64_t reset_after_ns);
+/* Of a GPU that is one processor. */
+void part_open_software_arbiter(enum arbiter_preempt preempt);
 void part_attach(struct part *p);
 void part_join(struct part *p, const char *name);
 /* The renderer is gone: nothing of it is left, whatever it was doing. */
