@@ -82,6 +82,15 @@ bool arbiter_read_ack(struct arbiter_vgpu *v, uint64_t now_ns)
     return false;
 }
 
+uint64_t arbiter_last_completion_ns(const struct arbiter_vgpu *v)
+{
+    uint64_t last_ns = 0;
+
+    for (uint32_t i = 0; i < v->lease.slots; i++)
+        last_ns = MAX(last_ns, v->acks[i].last_completion_ns);
+    return last_ns;
+}
+
 /* ---- what it had ---------------------------------------------------------------------------- */
 
 /* What of the last held_ns the GPU worked for v. Renderers report what is complete; of what is in
@@ -142,12 +151,36 @@ static void account_demoted(struct arbiter_vgpu *v, uint64_t now_ns)
     sched_charge(&v->entity, used_ns, now_ns);
 }
 
+/* When those who leave had completed all, by their own word; 0 = they have not. */
+static uint64_t last_job_end_ns(struct arbiter *a, uint64_t now_ns)
+{
+    uint64_t end_ns = 0;
+
+    for (struct arbiter_vgpu *v = a->vgpus; v; v = v->next) {
+        if (v->place != PLACE_LEAVING)
+            continue;
+        if (!arbiter_read_ack(v, now_ns) || v->ack.in_flight > 0)
+            return 0;
+        end_ns = MAX(end_ns, arbiter_last_completion_ns(v));
+    }
+    return end_ns;
+}
+
 /* The GPU is still another one's, which is charged for it. It has had what it says, since who is
- * quick there would else have it for nothing. */
+ * quick there would else have it for nothing; but what it completed after the other one's last job
+ * has waited for that on the GPU, and the time of the job is not its own. */
 static void account_early(struct arbiter_vgpu *v, uint64_t held_ns, uint64_t now_ns)
 {
-    sched_charge(&v->entity, MIN(v->ack.busy_ns - v->accounted_busy_ns, held_ns), now_ns);
+    uint64_t had_ns = MIN(v->ack.busy_ns - v->accounted_busy_ns, held_ns);
+    uint64_t last_ns = arbiter_last_completion_ns(v);
+
     v->accounted_busy_ns = v->ack.busy_ns;
+    if (had_ns == 0)
+        return;
+    uint64_t free_from_ns = last_job_end_ns(v->arbiter, now_ns);
+    if (free_from_ns > 0 && free_from_ns < last_ns)
+        had_ns = MIN(had_ns, last_ns - free_from_ns);
+    sched_charge(&v->entity, had_ns, now_ns);
 }
 
 void arbiter_charge(struct arbiter_vgpu *v, uint64_t now_ns)

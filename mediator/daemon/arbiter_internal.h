@@ -160,6 +160,8 @@ void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns);
 
 /* Copies what v's renderer tells: true if it can be. One that lies is killed. */
 bool arbiter_read_ack(struct arbiter_vgpu *v, uint64_t now_ns);
+/* When v completed something last, by its own word; 0 = never. */
+uint64_t arbiter_last_completion_ns(const struct arbiter_vgpu *v);
 /* Brings what v is charged up to now; what its page says must be true. */
 void arbiter_charge(struct arbiter_vgpu *v, uint64_t now_ns);
 /* The same of all: before anything changes who competes. */
@@ -191,7 +193,8 @@ void arbiter_note_handoff(struct arbiter_vgpu *v, uint64_t now_ns);
 /* One more vGPU may begin: in a place that is free, or in one that soon will be. */
 bool arbiter_has_place(const struct arbiter *a);
 bool arbiter_may_begin_early(const struct arbiter *a);
-/* Has those that began early begin in earnest if the others have left. */
+/* Has those that began early begin in earnest if the others have left: as soon as one has, lest
+ * they be charged for its time. What all have had up to now is charged. */
 void arbiter_end_early(struct arbiter *a, uint64_t now_ns);
 
 /* ---- arbiter_message.c ---------------------------------------------------------------------- */

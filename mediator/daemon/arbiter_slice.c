@@ -57,22 +57,12 @@ static void back_to_work(struct arbiter_vgpu *v, uint64_t since_ns)
     v->idle_from_ns = 0;
 }
 
-/* By its own word; 0 = never. */
-static uint64_t last_completion_ns(const struct arbiter_vgpu *v)
-{
-    uint64_t last_ns = 0;
-
-    for (uint32_t i = 0; i < v->lease.slots; i++)
-        last_ns = MAX(last_ns, v->acks[i].last_completion_ns);
-    return last_ns;
-}
-
 /* Whether v asks just when another one's long piece is over. On a software GPU that does not
  * preempt the piece has kept v's renderer itself from running, and says nothing of what v needs. */
 static bool was_held_up(const struct arbiter_vgpu *v, uint64_t now_ns)
 {
     for (const struct arbiter_vgpu *w = v->arbiter->vgpus; w; w = w->next) {
-        uint64_t end_ns = w == v || !w->attached ? 0 : last_completion_ns(w);
+        uint64_t end_ns = w == v || !w->attached ? 0 : arbiter_last_completion_ns(w);
         if (end_ns > w->ack.started_ns + ANTICIPATE_MAX_NS && now_ns < end_ns + HELD_UP_NS &&
             end_ns < now_ns + HELD_UP_NS) /* it is its own word */
             return true;
@@ -110,6 +100,7 @@ static void left(struct arbiter_vgpu *v, uint64_t now_ns)
         ask(v, now_ns);
     else
         sched_sleep(&v->entity, now_ns);
+    arbiter_end_early(a, now_ns);
 }
 
 /* Its slice is over and somebody else is next. */
@@ -145,6 +136,7 @@ void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns)
     v->asked = false;
     v->idle_from_ns = 0; /* the next renderer's pauses are its own */
     sched_sleep(&v->entity, now_ns);
+    arbiter_end_early(v->arbiter, now_ns);
 }
 
 /* Begins a slice: the first one in a row, or another. */
@@ -220,7 +212,7 @@ static bool is_idle(struct arbiter_vgpu *v, uint64_t now_ns)
         v->idle_from_ns = now_ns;
         /* Nobody waited, and it did not ring: it may have been idle for long. */
         if (!v->arbiter->was_contended)
-            v->idle_from_ns = MIN(MAX(last_completion_ns(v), v->charge_from_ns), now_ns);
+            v->idle_from_ns = MIN(MAX(arbiter_last_completion_ns(v), v->charge_from_ns), now_ns);
     }
     return now_ns >= kept_until_ns(v);
 }
@@ -329,7 +321,6 @@ uint64_t arbiter_schedule(struct arbiter *a, uint64_t now_ns)
         else if (v->place == PLACE_LEAVING) /* it need not have rung */
             arbiter_look_at(v, now_ns);
     }
-    arbiter_end_early(a, now_ns);
     next_ns = start_others(a, now_ns);
     if (a->n_in + a->n_leaving == 0) /* those that are demoted have the GPU from now on */
         arbiter_account_all(a, now_ns);

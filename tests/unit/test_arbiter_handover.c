@@ -190,6 +190,29 @@ static void test_early_and_done(void **state)
     part_assert_killed(&a);
 }
 
+/* What is completed after the last job of the one that leaves, before the arbiter has seen either,
+ * was in its way: it is not charged for that. */
+static void test_early_behind_the_last_job(void **state)
+{
+    uint32_t duties = 0;
+
+    hand_over_early(0);
+    uint64_t from_ns = part_now_ns();
+    while (part_now_ns() - from_ns < 5000000)
+        ;
+    uint64_t end_ns = part_now_ns();
+    lease_exit(&a.lease, 0, a.entered_ns, end_ns - 100000, true, &duties);
+    lease_exit(&b.lease, 0, b.entered_ns, end_ns, true, &duties);
+    assert_true(b.ack->slots[LEASE_SLOT_GL].busy_ns >= 5000000);
+    assert_true(part_stats(&b).sched.gpu_ns <= 100000);
+    lease_do(&a.lease, a.fds.doorbell, duties);
+    part_enter(&b);
+    part_end(&b, true);
+    part_detach(&a);
+    kill(a.pid, SIGKILL);
+    part_assert_killed(&a);
+}
+
 /* More than a last job is too much. */
 static void test_not_early_before_the_last_job(void **state)
 {
@@ -247,6 +270,7 @@ int main(void)
         TEST(test_rings_in_a_loop_and_stops),
         TEST(test_early),
         TEST(test_early_and_done),
+        TEST(test_early_behind_the_last_job),
         TEST(test_not_early_before_the_last_job),
         TEST(test_early_beside_one_that_hangs),
         TEST(test_early_and_gone),
