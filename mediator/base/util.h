@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 static inline void close_fd_p(int *fd)
@@ -49,6 +51,16 @@ static inline int take_fd(int *fd)
 static inline bool range_inside(uint64_t start, uint64_t len, uint64_t size)
 {
     return start <= size && len <= size - start;
+}
+
+/* The process at the other end of a Unix socket, or, of a pair, that made it; 0 = it can't be told.
+ */
+static inline pid_t peer_pid(int fd)
+{
+    struct ucred cred;
+    socklen_t len = sizeof(cred);
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 ? cred.pid : 0;
 }
 
 #endif

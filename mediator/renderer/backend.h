@@ -105,8 +105,6 @@ struct backend_config {
     enum backend_vulkan vulkan;
     int layer_fd;          /* with Vulkan: for its layer (protocol/layer.h); borrowed for the
                               backend's life; -1 = none */
-    int worker_gone_fd;    /* with Vulkan: an eventfd, not blocking, that is raised when a process
-                              of Vulkan has ended; borrowed for the backend's life; -1 = none */
     bool vulkan_must_gate; /* no Vulkan without the layer */
 };
 

@@ -13,7 +13,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -35,11 +34,9 @@ struct layer_link {
     uint32_t slots;                       /* those that workers can have: 1 … slots - 1 */
     int pair[2];                          /* owned; ours, theirs */
     int stop_fd;                          /* owned */
-    int gone_fd;                          /* owned */
     pthread_t thread;
     bool started;
     struct worker workers[LEASE_SLOTS_MAX];
-    int leaving[LEASE_SLOTS_MAX]; /* owned pidfds, of those whose channel is closed; -1 = none */
 };
 
 /* ---- slots ------------------------------------------------------------------------------------
@@ -117,15 +114,6 @@ static int welcome(const struct layer_link *link, int channel, uint32_t slot)
     return answer(channel, LAYER_WELCOME, slot, false, &c->memory_fd, 1);
 }
 
-/* The process that made the channel, which is the worker. */
-static pid_t peer_pid(int channel)
-{
-    struct ucred cred;
-    socklen_t len = sizeof(cred);
-
-    return getsockopt(channel, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 ? cred.pid : 0;
-}
-
 /* Consumes channel. */
 static void admit(struct layer_link *link, int channel)
 {
@@ -139,6 +127,7 @@ static void admit(struct layer_link *link, int channel)
         (void)answer(fd, LAYER_REFUSED, 0, false, NULL, 0);
         return;
     }
+    /* The worker is who made the channel. */
     *w = (struct worker){
         .channel = -1, .pid = peer_pid(fd), .generation = generation(link, slot), .was_used = true};
     /* Before it can have anything on the GPU. */
@@ -168,21 +157,6 @@ static void receive(struct layer_link *link)
     admit(link, channel);
 }
 
-/* A process that ends closes its descriptors in some order. When it has ended, all are closed, also
- * those that others of us have the other end of. */
-static void await_end(struct layer_link *link, pid_t pid)
-{
-    int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
-
-    for (size_t i = 0; i < ARRAY_SIZE(link->leaving) && pidfd >= 0; i++)
-        if (link->leaving[i] < 0) {
-            link->leaving[i] = pidfd;
-            return;
-        }
-    close_fd_p(&pidfd);
-    eventfd_write(link->gone_fd, 1); /* it has, or nobody can tell */
-}
-
 static void take_back(struct layer_link *link, uint32_t slot)
 {
     struct worker *w = &link->workers[slot];
@@ -190,7 +164,6 @@ static void take_back(struct layer_link *link, uint32_t slot)
     close(take_fd(&w->channel));
     layer_memory_reclaim(link->config.memory, slot);
     tell_broker(link, BROKER_SLOT_GONE, slot, w->pid);
-    await_end(link, w->pid);
 }
 
 /* ---- the thread -------------------------------------------------------------------------------
@@ -199,25 +172,18 @@ static void take_back(struct layer_link *link, uint32_t slot)
 static void *run(void *opaque)
 {
     struct layer_link *link = opaque;
-    struct pollfd p[2 + 2 * LEASE_SLOTS_MAX] = {{.fd = link->stop_fd, .events = POLLIN},
-                                                {.fd = link->pair[0], .events = POLLIN}};
-    struct pollfd *channels = p + 2, *leaving = channels + LEASE_SLOTS_MAX;
+    struct pollfd p[2 + LEASE_SLOTS_MAX] = {{.fd = link->stop_fd, .events = POLLIN},
+                                            {.fd = link->pair[0], .events = POLLIN}};
+    struct pollfd *channels = p + 2;
 
     for (;;) {
-        for (uint32_t slot = 0; slot < LEASE_SLOTS_MAX; slot++) {
-            /* A hang-up is reported without being asked for. */
+        /* A hang-up is reported without being asked for. */
+        for (uint32_t slot = 0; slot < LEASE_SLOTS_MAX; slot++)
             channels[slot] = (struct pollfd){.fd = link->workers[slot].channel};
-            leaving[slot] = (struct pollfd){.fd = link->leaving[slot], .events = POLLIN};
-        }
         if (poll(p, ARRAY_SIZE(p), -1) < 0)
             continue; /* EINTR alone: all signals are blocked here, but a debugger stops threads */
         if (p[0].revents)
             return NULL;
-        for (uint32_t i = 0; i < LEASE_SLOTS_MAX; i++)
-            if (leaving[i].revents) {
-                close(take_fd(&link->leaving[i]));
-                eventfd_write(link->gone_fd, 1);
-            }
         for (uint32_t slot = 0; slot < LEASE_SLOTS_MAX; slot++)
             if (channels[slot].revents)
                 take_back(link, slot);
@@ -243,14 +209,11 @@ int layer_link_start(struct layer_link *link)
 
 static void finish(struct layer_link *link)
 {
-    for (uint32_t slot = 0; slot < LEASE_SLOTS_MAX; slot++) {
+    for (uint32_t slot = 0; slot < LEASE_SLOTS_MAX; slot++)
         close_fd_p(&link->workers[slot].channel);
-        close_fd_p(&link->leaving[slot]);
-    }
     close_fd_p(&link->pair[0]);
     close_fd_p(&link->pair[1]);
     close_fd_p(&link->stop_fd);
-    close_fd_p(&link->gone_fd);
     lease_page_unmap(link->grant);
     free(link);
 }
@@ -268,9 +231,7 @@ static int prepare(struct layer_link *link)
             MIN(__atomic_load_n(&link->grant->slots, __ATOMIC_ACQUIRE), (uint32_t)LEASE_SLOTS_MAX);
     }
     link->stop_fd = eventfd(0, EFD_CLOEXEC);
-    link->gone_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (link->stop_fd < 0 || link->gone_fd < 0 ||
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link->pair) < 0)
+    if (link->stop_fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link->pair) < 0)
         return -errno;
     return 0;
 }
@@ -282,9 +243,9 @@ int layer_link_create(const struct layer_link_config *config, struct layer_link 
     if (!link)
         return -ENOMEM;
     link->config = *config;
-    link->pair[0] = link->pair[1] = link->stop_fd = link->gone_fd = -1;
+    link->pair[0] = link->pair[1] = link->stop_fd = -1;
     for (uint32_t slot = 0; slot < LEASE_SLOTS_MAX; slot++)
-        link->workers[slot].channel = link->leaving[slot] = -1;
+        link->workers[slot].channel = -1;
     int r = prepare(link);
     if (r < 0) {
         finish(link);
@@ -307,9 +268,4 @@ void layer_link_destroy(struct layer_link *link)
 int layer_link_fd(const struct layer_link *link)
 {
     return link->pair[1];
-}
-
-int layer_link_gone_fd(const struct layer_link *link)
-{
-    return link->gone_fd;
 }

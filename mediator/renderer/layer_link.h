@@ -32,8 +32,4 @@ void layer_link_destroy(struct layer_link *link);
 /* The workers' end of the socket that they share. Borrowed. */
 int layer_link_fd(const struct layer_link *link);
 
-/* An eventfd, not blocking, which counts workers that had a slot and have ended: nothing of theirs
- * is open any more. Borrowed. */
-int layer_link_gone_fd(const struct layer_link *link);
-
 #endif

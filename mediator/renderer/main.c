@@ -352,7 +352,6 @@ static int set_up_backend(struct renderer *r)
         .priority = r->options.priority,
         .vulkan = r->options.vulkan,
         .layer_fd = r->layers != NULL ? layer_link_fd(r->layers) : -1,
-        .worker_gone_fd = r->layers != NULL ? layer_link_gone_fd(r->layers) : -1,
         .vulkan_must_gate = r->gate != NULL,
     };
     result = ops->create(&config, &r->backend, &error);

@@ -297,6 +297,11 @@ static bool wait_for_end(const struct render_server *s, int timeout_ms)
     return poll(&p, 1, timeout_ms) > 0;
 }
 
+pid_t render_server_pid(const struct render_server *s)
+{
+    return s->pidfd < 0 ? 0 : pidfd_getpid(s->pidfd);
+}
+
 bool render_server_ended(const struct render_server *s)
 {
     return s->remote_fd < 0 && (s->pidfd < 0 || wait_for_end(s, 0));

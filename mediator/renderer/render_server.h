@@ -13,6 +13,7 @@
 #include "mediator/renderer/backend.h"
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct render_server;
 
@@ -38,6 +39,9 @@ int render_server_connect(struct render_server *s, int *ret_fd);
 /* The server is to run. Returns at once; nothing happens if it does, or did. If it can't be
  * started, the connection ends. */
 void render_server_start(struct render_server *s);
+
+/* Its process; 0 = it was not started, or could not be. */
+pid_t render_server_pid(const struct render_server *s);
 
 /* It was started, and has ended: there are no new contexts. */
 bool render_server_ended(const struct render_server *s);

@@ -52,7 +52,7 @@ struct virgl_venus_fence;
 
 struct virgl_venus {
     struct render_server *server; /* owned; NULL = there is no Vulkan */
-    int worker_gone_fd;           /* borrowed; -1 = none */
+    int watch_fd;                 /* owned; of worker_watch.h; -1 = none */
     pthread_mutex_t lock;         /* also held during fence_done: after a forget there is none */
     struct virgl_venus_fence *first, **last; /* under lock: asked for, oldest first */
 };

@@ -11,11 +11,11 @@
 #include "mediator/base/util.h"
 #include "mediator/renderer/gpu_identity.h"
 #include "mediator/renderer/virgl_internal.h"
+#include "mediator/renderer/worker_watch.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 
 /* Timelines of a context, as virtio-gpu has them. */
 #define RINGS_MAX 64u
@@ -165,11 +165,19 @@ static void drop_ended(struct virgl *v)
 
 void virgl_venus_dispatch(struct virgl *v)
 {
-    eventfd_t count;
-
     render_server_dispatch(v->venus.server);
-    if (v->venus.worker_gone_fd >= 0 && eventfd_read(v->venus.worker_gone_fd, &count) == 0)
+    if (worker_watch_take(v->venus.watch_fd))
         drop_ended(v);
+}
+
+/* The worker may have ended by now: its socket is there all the same. */
+static void watch_worker(struct virgl *v, const struct virgl_ctx *ctx)
+{
+    static struct log_limit limit = {.burst = 1, .window_s = 60};
+
+    if (worker_watch_add(v->venus.watch_fd, render_server_pid(v->venus.server)) <= 0 &&
+        log_allowed(&limit))
+        log_warning("the end of the process of Vulkan context %u will not be noticed", ctx->id);
 }
 
 int virgl_venus_ctx_create(struct virgl *v, struct virgl_ctx *ctx, const char *name,
@@ -178,10 +186,11 @@ int virgl_venus_ctx_create(struct virgl *v, struct virgl_ctx *ctx, const char *n
     if (!v->venus.server)
         return -EINVAL;
     render_server_start(v->venus.server);
-    return virgl_renderer_context_create_with_flags(ctx->id, CAPSET_VENUS, (uint32_t)name_len,
-                                                    name) == 0
-               ? 0
-               : -ENOMEM;
+    if (virgl_renderer_context_create_with_flags(ctx->id, CAPSET_VENUS, (uint32_t)name_len, name) !=
+        0)
+        return -ENOMEM;
+    watch_worker(v, ctx);
+    return 0;
 }
 
 void virgl_venus_ctx_destroy(struct virgl *v, struct virgl_ctx *ctx)
@@ -245,9 +254,8 @@ void virgl_venus_give_up(struct virgl *v)
 {
     if (v->venus.server)
         epoll_ctl(v->event_fd, EPOLL_CTL_DEL, render_server_event_fd(v->venus.server), NULL);
-    if (v->venus.worker_gone_fd >= 0)
-        epoll_ctl(v->event_fd, EPOLL_CTL_DEL, v->venus.worker_gone_fd, NULL);
-    v->venus.worker_gone_fd = -1;
+    close_fd_p(&v->venus.watch_fd);
+    v->venus.watch_fd = -1;
     render_server_destroy(TAKE_PTR(v->venus.server));
 }
 
@@ -261,7 +269,7 @@ void virgl_venus_finish(struct virgl *v)
 void virgl_venus_init(struct virgl *v)
 {
     v->venus.last = &v->venus.first;
-    v->venus.worker_gone_fd = -1;
+    v->venus.watch_fd = -1;
     pthread_mutex_init(&v->venus.lock, NULL);
 }
 
@@ -282,13 +290,12 @@ int virgl_venus_find(struct virgl *v, const struct backend_config *config, const
 
     if (r < 0)
         return r;
-    v->venus.worker_gone_fd = config->worker_gone_fd;
+    v->venus.watch_fd = worker_watch_create();
     event.data.fd = render_server_event_fd(v->venus.server);
-    if (epoll_ctl(v->event_fd, EPOLL_CTL_ADD, event.data.fd, &event) < 0 ||
-        (v->venus.worker_gone_fd >= 0 &&
-         epoll_ctl(v->event_fd, EPOLL_CTL_ADD, v->venus.worker_gone_fd, &event) < 0)) {
+    if (v->venus.watch_fd < 0 || epoll_ctl(v->event_fd, EPOLL_CTL_ADD, event.data.fd, &event) < 0 ||
+        epoll_ctl(v->event_fd, EPOLL_CTL_ADD, v->venus.watch_fd, &event) < 0) {
         *ret_error = "the render server can't be listened to";
-        render_server_destroy(TAKE_PTR(v->venus.server));
+        virgl_venus_give_up(v);
         return -ENODEV;
     }
     return 0;

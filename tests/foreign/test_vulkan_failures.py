@@ -4,21 +4,28 @@ on the host is killed, and when a vGPU's memory is used up."""
 
 import contextlib
 import json
+import mmap
 import os
 import pathlib
+import select
 import signal
 import subprocess
+import sys
 
 import pytest
 from columns import CLI, OURS, SHIM, TIMEOUT
 from compute import PICTURES, native, pictures, quiet
 from runner import wait_until
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / 'protocol'))
+from raw import vtest as vt  # noqa: E402
+
 BUILD = pathlib.Path(os.environ['ALIQUOT_BUILD'])
 CLIENT = BUILD / 'tests/layer/layer-client'
 SCENE = BUILD / 'samples/vk-scene'
 # It has the sanitizer of the build, and something else preloaded before it.
 OURS_ENV = {'ASAN_OPTIONS': 'detect_leaks=0:verify_asan_link_order=0'}
+VENUS = 4  # the capset
 MIB = 1 << 20
 QUOTA = 128 * MIB
 PIECE = 8 * MIB
@@ -90,6 +97,49 @@ def test_contexts_of_killed_workers(columns):
         os.kill(killed, signal.SIGKILL)
         columns.daemon.log.wait(r"\[still\]: the process of Vulkan context \d+ has ended")
         holder.give_up()
+
+
+@contextlib.contextmanager
+def context_without_instance(columns):
+    """A Vulkan context that was told nothing yet, so that the layer is not even loaded; yields the
+    client whose it is and the name of its vGPU."""
+    before = set(columns.daemon.vgpus())
+    with vt.Client(columns.daemon.dir / 'aliquot.sock', version=3) as client:
+        client.send(vt.message(vt.CONTEXT_INIT, vt.words(VENUS)))
+        assert is_mappable(client)
+        name, = set(columns.daemon.vgpus()) - before
+        yield client, name
+
+
+def is_mappable(client):
+    """Whether it gets memory for a ring."""
+    _, fd = client.blob(vt.BLOB_HOST3D, 4096)
+    try:
+        mmap.mmap(fd, 4096).close()
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def test_worker_killed_before_its_first_command(columns):
+    """Nothing has been heard of it, and its client asks for nothing. The context ends all the same,
+    the client is told when it asks, and another one is as it was."""
+    with context_without_instance(columns) as (client, name), \
+            context_without_instance(columns) as (other, _):
+        sync = client.sync()
+        killed, = workers(columns, name)
+        os.kill(killed, signal.SIGKILL)
+        columns.daemon.log.wait(rf'\[{name}\]: the process of Vulkan context 1 has ended')
+        assert not is_mappable(client)
+        assert is_mappable(other)
+        client.send(vt.submit2(client.version, (b'', [(sync, 1)], 0)))
+        fd = client.sync_fd((sync, 1))  # nobody waits for what was under way
+        assert select.select([fd], [], [], TIMEOUT)[0]
+        os.close(fd)
+        client.send(vt.submit2(client.version, (bytes(8), [], 0)))
+        assert client.closed()
 
 
 # ---- memory ---------------------------------------------------------------------------------------

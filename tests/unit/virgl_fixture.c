@@ -76,8 +76,7 @@ static int create(struct virgl_fixture *f, enum backend_vulkan vulkan, const cha
                                           .events = &events,
                                           .opaque = &f->fences,
                                           .vulkan = vulkan,
-                                          .layer_fd = -1,
-                                          .worker_gone_fd = f->worker_gone_fd};
+                                          .layer_fd = -1};
 
     return backend_virgl.create(&config, &f->b, error);
 }
@@ -89,7 +88,6 @@ static int set_up(void **state, enum backend_vulkan vulkan)
 
     assert_non_null(f);
     f->fences.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    f->worker_gone_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&f->fences.lock, NULL);
     f->ops = &backend_virgl;
     if (create(f, vulkan, &error) < 0)
@@ -110,7 +108,7 @@ int virgl_set_up_vulkan(void **state)
 
 bool virgl_available(const char *test, enum backend_vulkan vulkan)
 {
-    struct virgl_fixture f = {.worker_gone_fd = -1};
+    struct virgl_fixture f = {0};
     const char *error = "";
 
     log_init(test, NULL, false);
@@ -128,7 +126,6 @@ int virgl_tear_down(void **state)
 
     f->ops->destroy(f->b);
     close(f->fences.fd);
-    close(f->worker_gone_fd);
     pthread_mutex_destroy(&f->fences.lock);
     free(f);
     return 0;

@@ -51,7 +51,6 @@ struct virgl_fixture {
     struct virgl_done_list fences;
     struct backend *b;
     const struct backend_ops *ops;
-    int worker_gone_fd; /* of backend_config, with Vulkan */
 };
 
 #define VIRGL_TEST(name) cmocka_unit_test_setup_teardown(test_##name, virgl_set_up, virgl_tear_down)
