@@ -241,7 +241,8 @@ static int draw_until(const struct options *o, int64_t start_ns, int64_t end_ns,
         if (result < 0)
             return result;
         now_ns = load_now_ns();
-        result = explain(o, load_record_add(record, due_ns, now_ns));
+        uint64_t gpu_ns = o->driver->gpu_ns ? o->driver->gpu_ns() : 0;
+        result = explain(o, load_record_add(record, due_ns, now_ns, gpu_ns));
         if (result < 0)
             return result;
     }
@@ -258,10 +259,11 @@ static int report(const struct options *o, int64_t from_ns, int64_t to_ns, doubl
     if (result < 0 && result != -ENODATA)
         return result;
     printf("{\"frames\": %zu, \"fps\": %.3f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, "
-           "\"max_ms\": %.3f, \"missed\": %zu, \"work\": %u, \"draws\": %u, \"from_ns\": %" PRId64
-           ", \"to_ns\": %" PRId64 ", \"late_ms\": %.3f, \"renderer\": \"%s\"}\n",
+           "\"max_ms\": %.3f, \"gpu_ms\": %.3f, \"missed\": %zu, \"work\": %u, \"draws\": %u, "
+           "\"from_ns\": %" PRId64 ", \"to_ns\": %" PRId64
+           ", \"late_ms\": %.3f, \"renderer\": \"%s\"}\n",
            sum.frames, (double)sum.frames / o->seconds, sum.p50_ms, sum.p99_ms, sum.max_ms,
-           sum.missed, o->frame.work, o->frame.draws, from_ns, to_ns, late_ms,
+           sum.gpu_ms, sum.missed, o->frame.work, o->frame.draws, from_ns, to_ns, late_ms,
            o->driver->renderer());
     return fflush(stdout) == 0 ? 0 : -EIO;
 }

@@ -24,6 +24,7 @@ struct load_driver {
     load_draw_fn *draw;
     /* Whether all went well, at the end. 0, or negative after a message. */
     int (*check)(void);
+    uint64_t (*gpu_ns)(void);      /* of the last draw(), 0 = not asked for; NULL: can't tell */
     const char *(*renderer)(void); /* the name of the GPU */
     void (*close)(void);           /* after open() succeeded */
 };

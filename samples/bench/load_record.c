@@ -24,7 +24,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-int load_record_add(struct load_record *record, int64_t start_ns, int64_t end_ns)
+int load_record_add(struct load_record *record, int64_t start_ns, int64_t end_ns, uint64_t gpu_ns)
 {
     if (record->count == record->allocated) {
         size_t wanted = record->allocated ? 2 * record->allocated : ALLOCATED_FIRST;
@@ -34,7 +34,7 @@ int load_record_add(struct load_record *record, int64_t start_ns, int64_t end_ns
         record->spans = spans;
         record->allocated = wanted;
     }
-    record->spans[record->count++] = (struct load_span){start_ns, end_ns};
+    record->spans[record->count++] = (struct load_span){start_ns, end_ns, gpu_ns};
     return 0;
 }
 
@@ -57,6 +57,7 @@ int load_record_summarize(const struct load_record *record, int64_t from_ns, int
         if (span->end_ns < from_ns || span->end_ns >= to_ns)
             continue;
         times[sum.frames++] = span->end_ns - span->start_ns;
+        sum.gpu_ms += (double)span->gpu_ns / 1e6;
         if (period_ns && span->end_ns - span->start_ns > period_ns)
             sum.missed++;
     }

@@ -12,6 +12,7 @@
 struct load_span {
     int64_t start_ns; /* when the frame was due; without a rate, when the one before ended */
     int64_t end_ns;   /* when it was complete */
+    uint64_t gpu_ns;  /* in which the GPU did it; 0 = it was not asked */
 };
 
 struct load_record {
@@ -23,12 +24,13 @@ struct load_record {
 struct load_summary {
     size_t frames, missed; /* missed: took longer than the period */
     double p50_ms, p99_ms, max_ms;
+    double gpu_ms; /* of all of them */
 };
 
 int64_t load_now_ns(void);
 
 /* 0 or -ENOMEM. */
-int load_record_add(struct load_record *record, int64_t start_ns, int64_t end_ns);
+int load_record_add(struct load_record *record, int64_t start_ns, int64_t end_ns, uint64_t gpu_ns);
 void load_record_finish(struct load_record *record);
 
 /* period_ns: 0 = none, nothing is missed. Returns 0, -ENOMEM, or -ENODATA without any frame. */

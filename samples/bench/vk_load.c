@@ -6,6 +6,7 @@
  * and ends by itself.
  */
 #include "samples/bench/load_main.h"
+#include "samples/bench/vk_gpu_time.h"
 #include "samples/fullscreen_vert.h"
 #include "samples/load_frag.h"
 #include "samples/vk_layout.h"
@@ -19,18 +20,22 @@
 
 static const char *device_name; /* NULL = the default */
 static uint32_t submits = 1;
+static bool asks_gpu_time;
 
 static struct vk_device device;
 static struct vk_target target;
 static struct vk_layout layout;
 static VkPipeline pipeline;
 static VkCommandBuffer commands[SUBMITS_MAX];
+static struct vk_gpu_time gpu_time;
+static uint64_t last_gpu_ns;
 
 /* ---- what frames need ----------------------------------------------------------------------- */
 
 static void close_device(void)
 {
     (void)vkDeviceWaitIdle(device.device);
+    vk_gpu_time_finish(&gpu_time, &device);
     vkDestroyPipeline(device.device, pipeline, NULL);
     vk_layout_finish(&layout, &device);
     vk_target_finish(&target, &device);
@@ -79,6 +84,8 @@ static int open_device(void)
         r = make_pipeline();
     if (r == 0)
         r = allocate_commands();
+    if (r == 0 && asks_gpu_time)
+        r = vk_gpu_time_init(&gpu_time, &device);
     if (r < 0)
         close_device();
     return r;
@@ -97,6 +104,8 @@ static int record(VkCommandBuffer to, const struct load_frame *frame, uint32_t f
     int r = vk_check(vkBeginCommandBuffer(to, &info), "vkBeginCommandBuffer");
     if (r < 0)
         return r;
+    if (asks_gpu_time && first == 0)
+        vk_gpu_time_begin(&gpu_time, to);
     vk_target_begin(&target, to, black);
     vkCmdBindPipeline(to, VK_PIPELINE_BIND_POINT_GRAPHICS, pipeline);
     for (uint32_t i = first; i < end; i++) {
@@ -106,6 +115,8 @@ static int record(VkCommandBuffer to, const struct load_frame *frame, uint32_t f
         vkCmdDraw(to, 3, 1, 0, 0);
     }
     vk_target_end(to);
+    if (asks_gpu_time && end == frame->draws)
+        vk_gpu_time_end(&gpu_time, to);
     return vk_check(vkEndCommandBuffer(to), "vkEndCommandBuffer");
 }
 
@@ -127,13 +138,22 @@ static int draw(const struct load_frame *frame)
         };
     }
     int r = vk_check(vkQueueSubmit(device.queue, count, infos, device.fence), "vkQueueSubmit");
-    return r < 0 ? r : vk_device_wait(&device);
+    if (r == 0)
+        r = vk_device_wait(&device);
+    if (r == 0 && asks_gpu_time)
+        r = vk_gpu_time_read(&gpu_time, &device, &last_gpu_ns);
+    return r;
 }
 
 /* Each frame has been checked. */
 static int check(void)
 {
     return 0;
+}
+
+static uint64_t gpu_ns(void)
+{
+    return last_gpu_ns;
 }
 
 static const char *renderer(void)
@@ -143,20 +163,24 @@ static const char *renderer(void)
 
 /* ---- program -------------------------------------------------------------------------------- */
 
-enum { DEVICE = LOAD_OPTION_FIRST, SUBMITS };
+enum { DEVICE = LOAD_OPTION_FIRST, SUBMITS, GPU_TIME };
 
 static bool parse(int val, const char *arg)
 {
     if (val == SUBMITS)
         return load_parse_count(arg, SUBMITS_MAX, &submits);
-    device_name = arg;
-    return val == DEVICE;
+    if (val == DEVICE)
+        device_name = arg;
+    else
+        asks_gpu_time = true;
+    return true;
 }
 
 int main(int argc, char **argv)
 {
     static const struct option known[] = {
         {"submits", required_argument, NULL, SUBMITS},
+        {"gpu-time", no_argument, NULL, GPU_TIME},
         {"device", required_argument, NULL, DEVICE},
         {0},
     };
@@ -164,6 +188,7 @@ int main(int argc, char **argv)
         .program = "vk-load",
         .help =
             "  --submits N       parts of a frame's one vkQueueSubmit that share its draws (1)\n"
+            "  --gpu-time        report what the GPU's timestamps say of the frames, too\n"
             "  --device D        number or part of the name (the first that is no CPU, else the\n"
             "                    first); vk-info --list shows them\n",
         .known = known,
@@ -171,6 +196,7 @@ int main(int argc, char **argv)
         .open = open_device,
         .draw = draw,
         .check = check,
+        .gpu_ns = gpu_ns,
         .renderer = renderer,
         .close = close_device,
     };

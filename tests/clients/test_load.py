@@ -58,6 +58,18 @@ def test_saturating(load, tmp_path):
         assert start == end
 
 
+@pytest.mark.parametrize('submits', [1, 4])
+def test_gpu_time(tmp_path, submits):
+    """It is within the time that the frames took."""
+    log = tmp_path / 'log'
+    args = ['--work', 40, '--draws', 4, '--submits', submits, '--seconds', 0.3, '--warmup', 0.05,
+            '--log', log]
+    report = report_of(run(BUILD / 'samples/vk-load', *args, '--gpu-time'))
+    took_ms = sum(check_counts(report, spans_in(log), 0.3)) / 1e6
+    assert took_ms / 20 < report['gpu_ms'] < took_ms
+    assert report_of(run(BUILD / 'samples/vk-load', *args))['gpu_ms'] == 0
+
+
 def draw_from(load, log, *args, told=None):
     """(when it was told to start, its report). told: another word than that."""
     with subprocess.Popen([load, *map(str, args), '--warmup', '0', '--start-at', '-',

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The GPU time that aliquotd counts for clients of Vulkan, against other clocks.
 
-Of a client alone: the time from each submission to when it sees its completion, in which the GPU is
-busy for it but for the microseconds of both ways. Of two that saturate the rig's GPU: the processor
-time of their renderers, which are the GPU there, and what decodes for it.
+Of a client alone: the GPU's timestamps around each of its frames. Of two that saturate the rig's
+GPU, whose timestamps have the other's frames between them: the processor time of their renderers,
+which are the GPU there, and what decodes for it.
 """
 
 from lib.columns import NATIVE, OURS
@@ -15,22 +15,18 @@ from lib.processor import tree_ns
 TARGET_PERCENT = 2
 
 
-def overlap_ns(spans, from_ns, to_ns):
-    return sum(max(min(end, to_ns) - max(start, from_ns), 0) for start, end in spans)
-
-
 def percent_off(counted, real):
     return 100 * (counted / real - 1)
 
 
 def run_alone(load, folder, seconds, column):
-    """How far aliquotd's count is from the client's, in percent."""
+    """How far aliquotd's count is from the GPU's, in percent."""
     drawn, counters = draw_counted(column, [load], folder, seconds)
     from_ns, to_ns = drawn[0].report['from_ns'], drawn[0].report['to_ns']
     if not counters:
         raise Failed('aliquotd counted nothing')
-    counted_ns = 1000 * counters[0].between(from_ns, to_ns)
-    return {'off': percent_off(counted_ns, overlap_ns(drawn[0].spans, from_ns, to_ns))}
+    counted_ms = counters[0].between(from_ns, to_ns) / 1000
+    return {'off': percent_off(counted_ms, drawn[0].report['gpu_ms'])}
 
 
 def run_together(loads, folder, seconds, column):
@@ -64,7 +60,7 @@ def measure_alone(frames, rounds, place, folder, seconds):
     """Rows of {name: Frame}."""
     rows = []
     for name, frame in frames.items():
-        load = Load(frame, calibrate(rounds.columns[NATIVE], folder, frame))
+        load = Load(frame, calibrate(rounds.columns[NATIVE], folder, frame), gpu_time=True)
         series = rounds.series(f'{place.name}, accounts, {name}',
                                lambda _, column: run_alone(load, folder, seconds, column), [OURS])
         rows.append(off_row(series.row(f'{place.name}: accounts: {name}: count off by', '%',

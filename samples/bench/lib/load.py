@@ -47,6 +47,11 @@ class Load:
     work: int  # calibrate() says which
     rate: float = 0
     knobs: tuple = ()
+    gpu_time: bool = False  # ask the GPU what it took; Vulkan only
+
+    def options(self):
+        return [*self.frame.options(), '--work', self.work, '--rate', self.rate,
+                *(['--gpu-time'] if self.gpu_time else [])]
 
 
 @dataclasses.dataclass
@@ -64,8 +69,7 @@ class Client:
         self._api = load.frame.api
         self._log = folder / f'load-{number}.log'
         self._errors = folder / f'load-{number}.err'
-        command = [self._api.load, *load.frame.options(), '--work', load.work,
-                   '--rate', load.rate, '--seconds', seconds, '--warmup', warmup,
+        command = [self._api.load, *load.options(), '--seconds', seconds, '--warmup', warmup,
                    '--start-at', '-', '--log', self._log]
         command, env = column.command(number, load, list(map(str, command)))
         with open(self._errors, 'w', encoding='utf-8') as errors:
