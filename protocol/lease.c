@@ -217,7 +217,8 @@ void lease_wait_end(const struct lease_participant *p, enum lease_how how, bool 
         *duties |= LEASE_DUTY_RING;
 }
 
-bool lease_wait_room(const struct lease_participant *p, uint32_t predicted_us, uint32_t *ret_seen)
+bool lease_wait_room(const struct lease_participant *p, uint32_t predicted_us, uint32_t *ret_seen,
+                     uint32_t *ret_word)
 {
     uint32_t word = lease_word(p);
     uint64_t load = LEASE_LOAD(&p->slot->load);
@@ -227,6 +228,7 @@ bool lease_wait_room(const struct lease_participant *p, uint32_t predicted_us, u
             return false;
     while (!LEASE_CAS(&p->slot->load, &load, load | LEASE_LOAD_ROOM));
     *ret_seen = (uint32_t)load | LEASE_LOAD_ROOM;
+    *ret_word = word;
     return true;
 }
 
@@ -316,6 +318,15 @@ bool lease_is_parked(const struct lease_broker *b)
     return lease_state(b) == LEASE_GRANTED && !lease_wants(b) && lease_is_drained(b);
 }
 
+/* Those that wait for room sleep on the grant word as well. */
+static uint32_t room_to_wake(const struct lease_broker *b)
+{
+    for (uint32_t i = 0; i < b->slots; i++)
+        if (is_live(b, i) && LEASE_LOAD(&b->ack->slots[i].load) & LEASE_LOAD_ROOM)
+            return LEASE_WAKE_THREADS;
+    return 0;
+}
+
 int lease_grant(struct lease_broker *b, const struct lease_terms *terms,
                 const struct lease_broker *previous, bool early, uint32_t *ret_wakes)
 {
@@ -327,6 +338,9 @@ int lease_grant(struct lease_broker *b, const struct lease_terms *terms,
     if (previous && previous != b && !previous->settled &&
         (!early || lease_state(previous) == LEASE_GRANTED))
         return -EBUSY;
+    bool wider = terms->max_in_flight > LEASE_STAT_LOAD(&b->grant->max_in_flight) ||
+                 terms->max_predicted_us > LEASE_STAT_LOAD(&b->grant->max_predicted_us) ||
+                 (terms->ungated && !(b->word & LEASE_UNGATED));
     LEASE_STAT_STORE(&b->grant->max_in_flight, terms->max_in_flight);
     LEASE_STAT_STORE(&b->grant->max_predicted_us, terms->max_predicted_us);
     LEASE_STAT_STORE(&b->grant->slice_end_ns, terms->slice_end_ns);
@@ -337,7 +351,7 @@ int lease_grant(struct lease_broker *b, const struct lease_terms *terms,
         b->max_in_flight = LEASE_IN_FLIGHT_MAX;
     b->settled = false;
     set_word(b, (LEASE_EPOCH(b->word) + 1) << 8 | flags | LEASE_GRANTED);
-    *ret_wakes = waiters_to_wake(b);
+    *ret_wakes = waiters_to_wake(b) | (wider ? room_to_wake(b) : 0);
     return 0;
 }
 

@@ -30,6 +30,10 @@
  * compares once more, so that a wake between look and sleep is not lost either.) A waiter that
  * finds the grant gone again stays marked and need not ring: the broker looks at waiters after each
  *    settle, and that look comes after the mark.
+ *  - To wait for room: look at the grant, then at its bounds; mark the load, then sleep for as long
+ * as neither the load nor the grant changes. To raise the bounds: they, then the grant; then look
+ * for marks. The sleeper's last look sees the grant's change, or the broker sees the mark and
+ * wakes.
  *
  * All functions here are free of system calls and of locks. What has to be done outside is told to
  * the caller: participants get duties, the broker gets a set of wake-ups. lease_wait.h does them.
@@ -189,10 +193,12 @@ void lease_wait_end(const struct lease_participant *p, enum lease_how how, bool 
                     uint32_t *duties);
 
 /*
- * After LEASE_FULL: true if the caller may sleep on the lower half of slot->load while it is
- * *ret_seen; false: lease_enter() again. Who itself ends the slot's work waits for that instead.
+ * After LEASE_FULL: true if the caller may sleep while the lower half of slot->load is *ret_seen
+ * and the grant word is *ret_word, on both; false: lease_enter() again. Who itself ends the slot's
+ * work waits for that instead.
  */
-bool lease_wait_room(const struct lease_participant *p, uint32_t predicted_us, uint32_t *ret_seen);
+bool lease_wait_room(const struct lease_participant *p, uint32_t predicted_us, uint32_t *ret_seen,
+                     uint32_t *ret_word);
 
 /* The grant word now, and what it says: OPEN, CLOSED or LOST. */
 uint32_t lease_word(const struct lease_participant *p);
@@ -238,7 +244,8 @@ struct lease_terms {
  * Grants. previous: the vGPU that had the GPU before (NULL = none, or the same one). It must have
  * settled, or, if early, at least yield: then its last work still runs while this vGPU's starts.
  * Returns 0, or -EBUSY if previous may still start work (or, unless early, still runs some); then
- * nothing has changed. *ret_wakes: whom to wake. If that is nobody, the waiter has gone and will
+ * nothing has changed. *ret_wakes: whom to wake, for the grant, or for room where bounds that were
+ * there before are wider now. If that is nobody, the waiter has gone and will
  * not ring: where others wait, look at lease_is_parked() at once.
  */
 int lease_grant(struct lease_broker *b, const struct lease_terms *terms,

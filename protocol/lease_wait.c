@@ -8,6 +8,7 @@
 
 #ifndef LEASE_SYSTEM /* the exploration in tests/model has a system of its own */
 #include <linux/futex.h>
+#include <linux/time_types.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +25,26 @@ static int futex_wait(const uint32_t *word, uint32_t seen, uint64_t deadline_ns)
         errno == ETIMEDOUT)
         return -ETIMEDOUT;
     return 0; /* EAGAIN and EINTR: the caller looks again in any case */
+}
+
+/* On two words: until one is woken, or not what was seen. */
+static int futex_wait_either(const uint32_t *word, uint32_t seen, const uint32_t *other,
+                             uint32_t other_seen, uint64_t deadline_ns)
+{
+    const struct __kernel_timespec deadline = {.tv_sec = (long long)(deadline_ns / 1000000000),
+                                               .tv_nsec = (long long)(deadline_ns % 1000000000)};
+    const struct futex_waitv waits[] = {
+        {.uaddr = (uintptr_t)word, .val = seen, .flags = FUTEX_32},
+        {.uaddr = (uintptr_t)other, .val = other_seen, .flags = FUTEX_32},
+    };
+
+    if (syscall(SYS_futex_waitv, waits, 2, 0, deadline_ns ? &deadline : NULL, CLOCK_MONOTONIC) >=
+            0 ||
+        errno == EAGAIN || errno == EINTR)
+        return 0;
+    if (errno == ETIMEDOUT)
+        return -ETIMEDOUT;
+    return futex_wait(word, seen, deadline_ns); /* Linux before 5.16, or a filter that is older */
 }
 
 static void futex_wake_all(const uint32_t *word)
@@ -89,7 +110,7 @@ int lease_acquire(const struct lease_participant *p, int doorbell_fd, uint32_t p
                   uint64_t deadline_ns)
 {
     int result = 0;
-    uint32_t duties = 0, seen;
+    uint32_t duties = 0, seen, word;
     enum lease_verdict verdict = lease_enter(p, predicted_us, &duties);
 
     lease_do(p, doorbell_fd, duties);
@@ -97,8 +118,8 @@ int lease_acquire(const struct lease_participant *p, int doorbell_fd, uint32_t p
         if (verdict == LEASE_CLOSED) {
             verdict = wait_grant(p, doorbell_fd, predicted_us, deadline_ns, &result);
         } else {
-            if (lease_wait_room(p, predicted_us, &seen))
-                result = futex_wait(room_word(p), seen, deadline_ns);
+            if (lease_wait_room(p, predicted_us, &seen, &word))
+                result = futex_wait_either(room_word(p), seen, &p->grant->word, word, deadline_ns);
             verdict = LEASE_CLOSED;
         }
         if (verdict == LEASE_CLOSED && result == 0) {

@@ -119,6 +119,18 @@ static void after_look(void)
         go(POLL, 0);
 }
 
+/* Just after wider bounds were told: nobody sleeps for room that there is. */
+static void check_room(unsigned v)
+{
+    for (unsigned a = 0; a < ACTORS; a++) {
+        const struct role *r = &now.roles[a];
+
+        if (r->kind == THREAD && r->vgpu == v && world.sleeps_too[a] &&
+            LEASE_LOAD_COUNT(ack_page(v)->slots[r->slot].load) < now.max_in_flight)
+            explore_fail("somebody sleeps though there is room");
+    }
+}
+
 /*
  * A round of the arbiter, in operations of one call each, so that what one call has seen need not
  * be remembered longer than its result: look what happened, end what has ended, see who waits, take
@@ -175,7 +187,8 @@ static void run_broker(void)
         break;
     }
     case WAKE_WIDENED:
-        wake(b, v, l->wakes);
+        wake(b, v, now.defect == WIDENS_IN_SILENCE ? 0 : l->wakes);
+        check_room(v);
         l->wakes = 0;
         l->early = false;
         after_look();

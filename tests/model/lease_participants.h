@@ -45,6 +45,7 @@ enum defect {
     GRANTS_WHILE_OTHERS_HAVE, /* broker: does not wait for the other vGPU's end */
     EARLY_IS_UNBOUNDED,       /* broker: who begins early may submit as if it were alone */
     EARLY_FOR_GOOD,           /* broker: the bounds of who began early stay */
+    WIDENS_IN_SILENCE,        /* broker: wakes nobody when the bounds are wider */
 };
 
 enum kind { NONE, BROKER_ROUNDS, THREAD, LOOP, GIVES_UP, KILL, TIMER, REVOKE };

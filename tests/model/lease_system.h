@@ -39,7 +39,8 @@ struct world {
     struct broker_local broker;
     struct participant_local locals[ACTORS];
     bool dead[ACTORS];
-    const uint32_t *sleeps_on[ACTORS]; /* futex */
+    const uint32_t *sleeps_on[ACTORS];  /* futex */
+    const uint32_t *sleeps_too[ACTORS]; /* a second one, either of which wakes */
     bool doorbell[VGPUS];
     bool slot_event[VGPUS][SLOTS];
     uint32_t happened; /* what else wakes the broker: HAPPENED_… */
@@ -150,15 +151,18 @@ static uint64_t stored(const void *ptr, uint64_t value)
 #define DOORBELL(v) (100 + (int)(v))
 #define SLOT_EVENT(v, slot) (10 * (int)(v) + (int)(slot))
 
-static int futex_wait(const uint32_t *word, uint32_t seen, uint64_t deadline_ns)
+static int futex_wait_either(const uint32_t *word, uint32_t seen, const uint32_t *other,
+                             uint32_t other_seen, uint64_t deadline_ns)
 {
     unsigned head = explore_position() - 1; /* the word was read there */
     uint64_t slept, woken;
 
     if (!explore_replay(&slept)) {
-        slept = *word == seen;
-        if (slept)
+        slept = *word == seen && (!other || *other == other_seen);
+        if (slept) {
             world.sleeps_on[running_actor] = word;
+            world.sleeps_too[running_actor] = other;
+        }
         explore_record(slept);
     }
     if (slept && !explore_replay(&woken)) {
@@ -172,6 +176,11 @@ static int futex_wait(const uint32_t *word, uint32_t seen, uint64_t deadline_ns)
     return 0;
 }
 
+static int futex_wait(const uint32_t *word, uint32_t seen, uint64_t deadline_ns)
+{
+    return futex_wait_either(word, seen, NULL, 0, deadline_ns);
+}
+
 static void futex_wake_all(const uint32_t *word)
 {
     uint64_t none;
@@ -179,8 +188,8 @@ static void futex_wake_all(const uint32_t *word)
     if (explore_replay(&none))
         return;
     for (unsigned a = 0; a < ACTORS; a++)
-        if (world.sleeps_on[a] == word)
-            world.sleeps_on[a] = NULL;
+        if (world.sleeps_on[a] == word || world.sleeps_too[a] == word)
+            world.sleeps_on[a] = world.sleeps_too[a] = NULL;
     explore_record(0);
 }
 

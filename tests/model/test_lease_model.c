@@ -60,7 +60,7 @@ static void kill_slot(unsigned vgpu, unsigned slot)
         if ((kind == THREAD || kind == LOOP || kind == GIVES_UP) && now.roles[a].vgpu == vgpu &&
             now.roles[a].slot == slot) {
             world.dead[a] = true;
-            world.sleeps_on[a] = NULL;
+            world.sleeps_on[a] = world.sleeps_too[a] = NULL;
         }
     }
     world.running[vgpu][slot] = 0; /* the kernel has ended its GPU contexts */
@@ -134,6 +134,7 @@ static uint64_t hash(void)
     for (unsigned a = 0; a < ACTORS; a++) {
         h = explore_mix(h, (uint64_t)world.locals[a].pc << 32 | world.locals[a].jobs_left);
         h = explore_mix(h, (uint64_t)(uintptr_t)world.sleeps_on[a] << 1 | world.dead[a]);
+        h = explore_mix(h, (uintptr_t)world.sleeps_too[a]);
     }
     return h;
 }
@@ -304,6 +305,13 @@ static const struct {
      "more than one job"},
     {{"early for good", A_AGAINST_B, 2, .early = true, .defect = EARLY_FOR_GOOD},
      "the bounds of an early hand-over stay"},
+    {{"wider bounds in silence",
+      {[1] = A_THREAD(1), B_THREAD(1), B_THREAD(1), TIMERS(1)},
+      2,
+      .early = true,
+      .preemptions = 3,
+      .defect = WIDENS_IN_SILENCE},
+     "somebody sleeps though there is room"},
     {{"grant without settle", A_AGAINST_B, 2, .defect = GRANTS_WHILE_OTHERS_HAVE},
      "work of two vGPUs runs"},
 };

@@ -234,6 +234,39 @@ static void test_not_early_before_the_last_job(void **state)
     part_end(&b, true);
 }
 
+static void *acquire(void *opaque)
+{
+    struct part *p = opaque;
+
+    return (void *)(intptr_t)lease_acquire(&p->lease, p->fds.doorbell, 0, 0);
+}
+
+/* A thread that had no room then has it as soon as the other one has left, not when something of
+ * its own vGPU has ended. */
+static void test_early_and_waits_for_room(void **state)
+{
+    pthread_t thread;
+    void *result;
+
+    hand_over_early(0);
+    struct part w = part_worker(&b, 1);
+    assert_true(part_try_to_enter(&w));
+    assert_int_equal(pthread_create(&thread, NULL, acquire, &w), 0);
+    while (!(__atomic_load_n(&b.ack->slots[1].load, __ATOMIC_SEQ_CST) & LEASE_LOAD_ROOM))
+        sched_yield();
+    assert_int_equal(part_stats(&b).in_flight, 2);
+    part_end(&a, true);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_int_equal((intptr_t)result, 0);
+    assert_int_equal(part_stats(&b).in_flight, 3);
+    part_end(&w, false);
+    part_end(&w, true);
+    part_end(&b, true);
+    part_detach(&a);
+    kill(a.pid, SIGKILL);
+    part_assert_killed(&a);
+}
+
 /* It is the one who leaves that keeps the GPU, and is killed for it. */
 static void test_early_beside_one_that_hangs(void **state)
 {
@@ -271,6 +304,7 @@ int main(void)
         TEST(test_early),
         TEST(test_early_and_done),
         TEST(test_early_behind_the_last_job),
+        TEST(test_early_and_waits_for_room),
         TEST(test_not_early_before_the_last_job),
         TEST(test_early_beside_one_that_hangs),
         TEST(test_early_and_gone),

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -244,14 +245,15 @@ static void test_hand_over(void **state)
 static void test_bounds(void **state)
 {
     struct fixture *f = *state;
-    uint32_t seen = 0, duties = 0;
+    uint32_t seen = 0, word = 0, duties = 0;
     struct lease_terms ungated = {.ungated = true};
 
     grant(f);
     assert_int_equal(enter(&f->layer, 5000), LEASE_OPEN); /* the first fits whatever it takes */
     assert_int_equal(enter(&f->layer, 1), LEASE_FULL);
-    assert_true(lease_wait_room(&f->layer, 1, &seen));
+    assert_true(lease_wait_room(&f->layer, 1, &seen, &word));
     assert_int_equal(seen, *(const uint32_t *)&f->layer.slot->load);
+    assert_int_equal(word, lease_word(&f->layer));
     assert_int_equal(leave(&f->layer, 5000, false), LEASE_DUTY_ROOM);
     assert_int_equal(f->layer.slot->load, 0);
     assert_int_equal(enter(&f->layer, 50), LEASE_OPEN);
@@ -350,6 +352,42 @@ static void test_timeout(void **state)
     lease_revoke(&f->broker);
     assert_int_equal(lease_acquire(&f->layer, f->doorbell, 1, 0), -ECANCELED);
     assert_int_equal(rings(f), 0);
+}
+
+static void *acquire_one(void *arg)
+{
+    struct fixture *f = arg;
+
+    return (void *)(intptr_t)lease_acquire(&f->layer, f->doorbell, 1, 0);
+}
+
+/* Who waits for room goes on when there is room, though nothing has ended. */
+static void test_wider_bounds(void **state)
+{
+    const struct lease_terms narrow = {.max_in_flight = 1, .max_predicted_us = 100};
+    const int no_fds[SLOTS] = {-1, -1, -1};
+    struct fixture *f = *state;
+    uint32_t wakes = 0;
+    pthread_t thread;
+    void *result;
+
+    assert_int_equal(lease_grant(&f->broker, &narrow, NULL, false, &wakes), 0);
+    assert_int_equal(enter(&f->layer, 1), LEASE_OPEN);
+    assert_int_equal(pthread_create(&thread, NULL, acquire_one, f), 0);
+    while (!(__atomic_load_n(&f->layer.slot->load, __ATOMIC_SEQ_CST) & LEASE_LOAD_ROOM))
+        sched_yield();
+    /* The same bounds again make no room, and wake nobody. */
+    assert_int_equal(lease_grant(&f->broker, &narrow, NULL, false, &wakes), 0);
+    assert_int_equal(wakes, 0);
+    assert_int_equal(lease_grant(&f->broker, &terms, NULL, false, &wakes), 0);
+    assert_int_equal(wakes, LEASE_WAKE_THREADS);
+    lease_wake(&f->broker, no_fds, wakes);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_int_equal((intptr_t)result, 0);
+    assert_int_equal(f->layer.slot->submits, 2);
+    leave(&f->layer, 1, false);
+    leave(&f->layer, 1, false);
+    assert_int_equal(LEASE_LOAD_COUNT(f->layer.slot->load), 0);
 }
 
 #define THREADS 3
@@ -458,9 +496,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_pages),   TEST(test_attach),     TEST(test_death),  TEST(test_states),
-        TEST(test_bounds),  TEST(test_accounting), TEST(test_faults), TEST(test_hand_over),
-        TEST(test_timeout), TEST(test_threads),
+        TEST(test_pages),   TEST(test_attach),       TEST(test_death),   TEST(test_states),
+        TEST(test_bounds),  TEST(test_accounting),   TEST(test_faults),  TEST(test_hand_over),
+        TEST(test_timeout), TEST(test_wider_bounds), TEST(test_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
