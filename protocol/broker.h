@@ -64,8 +64,9 @@ struct broker_stats {
     _Atomic uint64_t flushes;         /* scan-out updates sent */
     _Atomic uint64_t mapped_blobs;    /* in the host-visible region now */
     _Atomic uint64_t vulkan_contexts; /* of the contexts */
-    /* Command streams from being taken up to their completion, as far as a fence tells: bucket i
-     * counts what took less than 2^i µs (and not less than 2^(i-1)), the last one all above. */
+    /* Command streams of OpenGL from being taken up to their completion, as far as a fence tells:
+     * bucket i counts what took less than 2^i µs (and not less than 2^(i-1)), the last one all
+     * above. */
     _Atomic uint64_t latency[BROKER_LATENCY_BUCKETS];
     _Atomic uint64_t latency_sum_ns, latency_max_ns;
 };

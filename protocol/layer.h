@@ -35,7 +35,7 @@
 #define LAYER_GPU_ENV "ALIQUOT_LAYER_GPU"
 /* Likewise: how urgent the vGPU's work is, "low", "medium" or "high". Not there: medium. */
 #define LAYER_PRIORITY_ENV "ALIQUOT_LAYER_PRIORITY"
-#define LAYER_VERSION 2
+#define LAYER_VERSION 3
 #define LAYER_MAGIC 0x4c594c41u /* "ALYL" */
 
 enum layer_msg_type {

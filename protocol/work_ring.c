@@ -60,6 +60,19 @@ void work_ring_put(struct work_ring *ring, const struct work *work)
     LEASE_STAT_STORE(&e->seal, number + 1 + checksum(&entry));
 }
 
+void work_ring_count(struct work_ring *ring, uint64_t ns)
+{
+    if (!ring)
+        return;
+    struct work_latency *l = &ring->latency;
+    uint64_t max_ns = LEASE_STAT_LOAD(&l->max_ns);
+
+    LEASE_STAT_ADD(&l->buckets[histogram_bucket(ns)], 1);
+    LEASE_STAT_ADD(&l->sum_ns, ns);
+    while (max_ns < ns && !LEASE_STAT_CAS(&l->max_ns, &max_ns, ns))
+        ;
+}
+
 /* True if the entry with that number, from 1 on, is there as it was written. */
 static bool copy(const struct work_entry *e, uint64_t number, struct work *ret)
 {

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a vGPU has had its GPU do, for the trace: intervals from submission to completion. There is
- * a ring for each slot of the lease, written by the process behind the slot, from any of its
- * threads, and read by aliquotd when somebody records. A writer waits for nobody: what is not read
- * in time is overwritten, and the reader knows how much. Pages of the file that nobody has written
- * cost nothing.
+ * What a vGPU has had its GPU do: intervals from submission to completion, for the trace, and a
+ * histogram of how long its Vulkan submissions took. There is a ring for each slot of the lease,
+ * written by the process behind the slot, from any of its threads, and read by aliquotd when
+ * somebody records. A writer waits for nobody: what is not read in time is overwritten, and the
+ * reader knows how much. Pages of the file that nobody has written cost nothing.
  *
  * What is in there decides nothing. It is a renderer's word, and shown as such.
  */
 #ifndef ALIQUOT_PROTOCOL_WORK_RING_H
 #define ALIQUOT_PROTOCOL_WORK_RING_H
 
+#include "protocol/histogram.h"
 #include "protocol/lease.h"
 
 #include <stddef.h>
@@ -33,9 +34,17 @@ struct work_entry {
     uint64_t begin_ns, end_ns;
     uint64_t detail; /* queue << 32 | submits */
 };
+/* How long submissions took, from being asked for, before any wait for the lease, to their
+ * completion: sums that grow, whoever has the slot. Not of LEASE_SLOT_GL, whose are in struct
+ * broker_stats. */
+struct work_latency {
+    uint64_t buckets[HISTOGRAM_BUCKETS];
+    uint64_t sum_ns, max_ns;
+};
 struct work_ring {
     _Alignas(128) uint64_t next; /* entries so far */
     _Alignas(128) struct work_entry entries[WORK_RING_ENTRIES];
+    _Alignas(128) struct work_latency latency;
 };
 struct work_rings {
     struct work_ring slots[LEASE_SLOTS_MAX];
@@ -49,6 +58,9 @@ void work_rings_unmap(const struct work_rings *rings); /* of either kind; NULL i
 
 /* Any thread; no lock, no system call. ring: NULL = nothing happens. */
 void work_ring_put(struct work_ring *ring, const struct work *work);
+
+/* Counts one in the histogram. Likewise. */
+void work_ring_count(struct work_ring *ring, uint64_t ns);
 
 /* Copies up to max entries from *cursor on, and moves it: 0 at first. Those that were overwritten
  * before they were read are added to *lost. Returns how many. Whatever is in the ring, it takes

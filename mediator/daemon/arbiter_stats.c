@@ -3,6 +3,7 @@
 #include "mediator/daemon/arbiter_internal.h"
 
 #include "mediator/base/util.h"
+#include "protocol/histogram.h"
 
 #include <time.h>
 
@@ -20,10 +21,7 @@ const char *arbiter_preempt_name(enum arbiter_preempt preempt)
 
 void arbiter_histogram_add(struct arbiter_histogram *h, uint64_t ns)
 {
-    uint64_t us = ns / 1000;
-    unsigned bucket = us == 0 ? 0 : 64 - (unsigned)__builtin_clzll(us);
-
-    h->buckets[MIN(bucket, ARBITER_BUCKETS - 1u)]++;
+    h->buckets[histogram_bucket(ns)]++;
     h->count++;
     h->sum_ns += ns;
     h->max_ns = MAX(h->max_ns, ns);

@@ -150,7 +150,8 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(VGPU,
     FIELD(stops, INT, 0),
     COMMENT("From asking for the GPU to getting it."),
     FIELD_OF(waits, Histogram, 0),
-    COMMENT("From the renderer's taking up a command stream to its completion on the GPU, as its "
+    COMMENT("From the renderer's taking up a command stream to its completion on the GPU, and from "
+            "a submission to a Vulkan queue to the completion of the piece that it began, as its "
             "renderers tell."),
     FIELD_OF(latencies, Histogram, 0));
 

@@ -439,7 +439,8 @@ void renderer_counters_read(const struct renderer *r, struct renderer_counters *
 #undef LOAD
 }
 
-_Static_assert(BROKER_LATENCY_BUCKETS == ARBITER_BUCKETS, "one kind of histogram");
+_Static_assert(BROKER_LATENCY_BUCKETS == ARBITER_BUCKETS && HISTOGRAM_BUCKETS == ARBITER_BUCKETS,
+               "one kind of histogram");
 
 void renderer_latency_add(const struct renderer *r, struct arbiter_histogram *sum)
 {
@@ -453,6 +454,7 @@ void renderer_latency_add(const struct renderer *r, struct arbiter_histogram *su
     }
     sum->sum_ns += atomic_load_explicit(&s->latency_sum_ns, memory_order_relaxed);
     sum->max_ns = MAX(sum->max_ns, max_ns);
+    work_source_add_latency(&r->work, sum);
 }
 
 void renderer_take_work(struct renderer *r, struct work_log *log, uint32_t vgpu)

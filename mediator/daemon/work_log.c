@@ -2,6 +2,7 @@
 #include "mediator/daemon/work_log.h"
 
 #include "mediator/base/util.h"
+#include "protocol/lease_atomic.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -41,6 +42,46 @@ int work_source_init(struct work_source *s, int *ret_fd)
 void work_source_finish(struct work_source *s)
 {
     work_rings_unmap(TAKE_PTR(s->rings));
+}
+
+/* ---- latency --------------------------------------------------------------------------------- */
+
+static void add(uint64_t *sum, uint64_t n)
+{
+    *sum += MIN(n, UINT64_MAX - *sum);
+}
+
+static uint64_t product(uint64_t a, uint64_t b)
+{
+    uint64_t result;
+
+    return __builtin_mul_overflow(a, b, &result) ? UINT64_MAX : result;
+}
+
+static void add_slot(const struct work_latency *l, uint64_t age_ns, struct arbiter_histogram *sum)
+{
+    uint64_t count = 0, max_count = age_ns / 1000;
+    uint64_t max_ns = MIN(LEASE_STAT_LOAD(&l->max_ns), age_ns);
+
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS && histogram_floor_ns(i) <= age_ns; i++) {
+        uint64_t n = MIN(LEASE_STAT_LOAD(&l->buckets[i]), max_count - count);
+        add(&sum->buckets[i], n);
+        count += n;
+    }
+    if (count == 0)
+        return;
+    add(&sum->count, count);
+    add(&sum->sum_ns, MIN(LEASE_STAT_LOAD(&l->sum_ns), product(count, max_ns)));
+    sum->max_ns = MAX(sum->max_ns, max_ns);
+}
+
+void work_source_add_latency(const struct work_source *s, struct arbiter_histogram *sum)
+{
+    uint64_t age_ns = now_ns() - s->born_ns;
+
+    for (uint32_t slot = 0; slot < LEASE_SLOTS_MAX && s->rings; slot++)
+        if (slot != LEASE_SLOT_GL)
+            add_slot(&s->rings->slots[slot].latency, age_ns, sum);
 }
 
 /* ---- taking --------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #ifndef ALIQUOT_DAEMON_WORK_LOG_H
 #define ALIQUOT_DAEMON_WORK_LOG_H
 
+#include "mediator/daemon/arbiter.h"
 #include "protocol/work_ring.h"
 
 #include <stddef.h>
@@ -40,6 +41,10 @@ struct work_source {
 /* Makes the rings. Negative errno; the caller owns *ret_fd, which is for the renderer. */
 int work_source_init(struct work_source *s, int *ret_fd);
 void work_source_finish(struct work_source *s);
+
+/* Adds how long Vulkan's submissions took, as far as it can be: none began before the renderer did,
+ * and no slot completed more than one a microsecond since. Never wraps. */
+void work_source_add_latency(const struct work_source *s, struct arbiter_histogram *sum);
 
 /* Takes all that is in the rings. */
 void work_log_take(struct work_log *log, struct work_source *s, uint32_t vgpu);

@@ -67,6 +67,8 @@ static void account(struct gate_queue *q, const struct gate_piece *piece, uint64
                               .queue = q->index};
     h->submits += work.submits;
     work_ring_put(link->ring, &work);
+    if (!device_is_lost(q->device)) /* else it has ended, but is not complete */
+        work_ring_count(link->ring, completed_ns - LOAD(&piece->asked_ns));
     lease_release(&link->lease, link->doorbell_fd, piece->predicted_us, submitted_ns, completed_ns,
                   idle);
     if (LEASE_LOAD_COUNT(LOAD(&link->lease.slot->load)) != 0)

@@ -52,6 +52,7 @@ static struct gate_piece *next_piece(struct gate_queue *q)
 static void fill_piece(struct gate_queue *q, struct gate_piece *piece, bool work, uint32_t submits,
                        uint32_t predicted_us)
 {
+    STORE(&piece->asked_ns, clock_now_ns());
     STORE(&piece->submitted_ns, (uint64_t)0);
     piece->predicted_us = predicted_us;
     piece->expected_us = predicted_us;
@@ -128,7 +129,7 @@ static void start_piece(struct gate_queue *q, struct gate_piece *piece, const st
     const struct lease_participant *p = lease_of(q);
 
     fill_piece(q, piece, true, b->count, predicted_us);
-    uint64_t now_ns = clock_now_ns();
+    uint64_t now_ns = LOAD(&piece->asked_ns);
     STORE(&piece->submitted_ns, now_ns);
     if (LEASE_LOAD_COUNT(LOAD(&p->slot->load)) == 1)
         lease_note_start(p, now_ns);

@@ -40,7 +40,8 @@ struct gate_held;
 
 struct gate_piece {
     uint64_t end;           /* atomic */
-    uint64_t submitted_ns;  /* CLOCK_MONOTONIC; when it entered */
+    uint64_t asked_ns;      /* CLOCK_MONOTONIC; when it was submitted; atomic */
+    uint64_t submitted_ns;  /* likewise; when it entered */
     uint32_t predicted_us;  /* the lease's charge */
     uint32_t expected_us;   /* with all that rides on it */
     uint32_t submits;       /* that it consists of, as infos in batches; atomic */

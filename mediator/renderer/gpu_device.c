@@ -357,9 +357,9 @@ bool gpu_device_handle(struct gpu_device *dev, struct gpu_cmd *cmd)
     cmd->next = NULL;
     cmd->response_len = 0;
     row = admit(dev, &call, &refusal);
-    if (row && cmd->hdr.type == VIRTIO_GPU_CMD_SUBMIT_3D && cmd->taken_ns == 0)
-        cmd->taken_ns = latency_clock_ns();
     uses_gpu = row && row->uses_gpu && !gpu_context_is_vulkan(dev, cmd->hdr.ctx_id);
+    if (uses_gpu && cmd->hdr.type == VIRTIO_GPU_CMD_SUBMIT_3D && cmd->taken_ns == 0)
+        cmd->taken_ns = latency_clock_ns();
     if (uses_gpu && !gpu_gate_enter(dev)) {
         dev->blocked = cmd;
         dev->gated = true;

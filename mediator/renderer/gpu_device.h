@@ -36,7 +36,7 @@ struct gpu_cmd {
     uint64_t fence_seq;
     bool succeeded;    /* what its answer says */
     bool on_vulkan;    /* its fence is on a timeline of a Vulkan context */
-    uint64_t taken_ns; /* SUBMIT_3D: when it was taken up (latency.h); 0 = another command */
+    uint64_t taken_ns; /* SUBMIT_3D of OpenGL: when it was taken up (latency.h); else 0 */
 };
 
 /* Memory to be shown in the host-visible region. */

@@ -2,6 +2,7 @@
 #include "mediator/renderer/latency.h"
 
 #include "mediator/base/util.h"
+#include "protocol/histogram.h"
 
 #include <time.h>
 
@@ -21,10 +22,7 @@ static void add(_Atomic uint64_t *counter, uint64_t n)
 
 static void count(struct broker_stats *stats, uint64_t ns)
 {
-    uint64_t us = ns / 1000;
-    unsigned bucket = us == 0 ? 0 : 64 - (unsigned)__builtin_clzll(us);
-
-    add(&stats->latency[MIN(bucket, BROKER_LATENCY_BUCKETS - 1u)], 1);
+    add(&stats->latency[histogram_bucket(ns)], 1);
     add(&stats->latency_sum_ns, ns);
     if (ns > atomic_load_explicit(&stats->latency_max_ns, memory_order_relaxed))
         atomic_store_explicit(&stats->latency_max_ns, ns, memory_order_relaxed);

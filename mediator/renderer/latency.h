@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How long command streams take from being taken up, before any wait for the lease, to their
- * completion on the GPU: a histogram in the page of counters (struct broker_stats), and intervals
- * for the trace (struct work_ring). Used by the device model, where each stream is a command with a
- * fence, and by the vtest server, where one fence is for all that came before it.
+ * How long OpenGL's command streams take from being taken up, before any wait for the lease, to
+ * their completion on the GPU: a histogram in the page of counters (struct broker_stats), and
+ * intervals for the trace (struct work_ring). Used by the device model, where each stream is a
+ * command with a fence, and by the vtest server, where one fence is for all that came before it.
  */
 #ifndef ALIQUOT_RENDERER_LATENCY_H
 #define ALIQUOT_RENDERER_LATENCY_H

@@ -201,7 +201,7 @@ static bool handle(struct vtest_session *s, struct vtest_message *msg)
     bool uses_gpu;
     int r = 0;
 
-    if (msg->command == VTEST_SUBMIT_CMD && s->taken_ns == 0)
+    if ((msg->command == VTEST_SUBMIT_CMD || msg->command == VTEST_SUBMIT_CMD2) && s->taken_ns == 0)
         s->taken_ns = latency_clock_ns();
     if (row->needs_context && !s->has_context)
         r = vtest_context_create(s, msg);
@@ -216,6 +216,7 @@ static bool handle(struct vtest_session *s, struct vtest_message *msg)
     s->gated = r == -EAGAIN;
     if (s->gated)
         return false;
+    s->taken_ns = 0;
     gpu_stat_add(&s->config.stats->commands, 1);
     if (r == -ENOMEM)
         vtest_end(s, "%s: out of memory", msg->info->name);

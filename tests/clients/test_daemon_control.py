@@ -242,6 +242,25 @@ def test_at_end_of_refused_connection(tmp_path):
             assert echo(first) and at_end(second) and echo(third)
 
 
+def test_latencies_of_vulkan(tmp_path):
+    """They come on top, as far as there was time for them."""
+    begin = time.monotonic()
+    with Daemon(tmp_path / 'run', '--vgpu', 'vulkan', '--vgpu', 'ugly') as daemon:
+        with daemon.connect('vulkan') as one, daemon.connect('ugly') as other:
+            assert echo(one) and echo(other)
+            vgpus = daemon.vgpus()
+            passed_us = 1e6 * (time.monotonic() - begin)
+        counted = vgpus['vulkan']['latencies']
+        assert counted['count'] == sum(counted['counts']) == 7 + 4
+        assert counted['counts'][3] == 4 and counted['boundsUsec'][3] == 8
+        assert (counted['sumUsec'], counted['maxUsec']) == (200004520, 100000000)
+        lied = vgpus['ugly']['latencies']
+        assert 7 < lied['count'] == sum(lied['counts']) < 7 + passed_us
+        assert lied['counts'][26] == 0 and lied['counts'][27] == 2
+        assert 200004500 < lied['sumUsec'] < 200004500 + passed_us * passed_us
+        assert lied['maxUsec'] == 100000000
+
+
 def test_latencies_outlive_the_renderer(tmp_path):
     with Daemon(tmp_path / 'run', '--vgpu', 'desk') as daemon:
         for n in 1, 2:

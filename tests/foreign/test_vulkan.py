@@ -93,6 +93,25 @@ def test_four_at_once(columns, via):
         assert 'Venus' in out and 'right in all' in out, out
 
 
+@pytest.mark.parametrize('via', OURS)
+def test_latencies(columns, via):
+    """From a submission to its completion, for a program that has nothing but Vulkan; none of them
+    is longer than the program runs, as the last bucket's would be."""
+    program = columns.start(via, SAMPLES / 'vk-compute', '--size', '64', '--seconds', '3600',
+                            options=[f'--name=timed-{via}'], **OURS_ENV)
+    try:
+        def latencies():
+            return columns.daemon.vgpus().get(f'timed-{via}', {}).get('latencies', {'count': 0})
+
+        assert wait_until(lambda: latencies()['count'] >= 10)
+        found = latencies()
+        assert found['count'] == sum(found['counts']) and found['counts'][-1] == 0
+        assert 0 < found['sumUsec'] <= found['count'] * found['maxUsec']
+    finally:
+        program.kill()
+        program.communicate()
+
+
 def test_killed_in_the_middle(columns):
     """Its vGPU is gone, and others have not noticed."""
     other = columns.start(SHIM, SAMPLES / 'vk-compute', '--size', '64', '--seconds', '2',

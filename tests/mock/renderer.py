@@ -22,6 +22,7 @@ VERSION = 2
 SOFTWARE = ('{"gpus": [{"id": "software", "gl_renderer": "mock"}], "auto": "software",'
             ' "why": "a mock"}')
 
+WORK_RING_BYTES = 128 + 2048 * 32 + 256  # struct work_ring
 
 # 5 in bucket 10, 2 in the last one; sum and maximum in nanoseconds.
 LATENCY = (*(0,) * 10, 5, *(0,) * 16, 2, 200_004_500_000, 100_000_000_000)
@@ -55,12 +56,19 @@ def publish_vulkan(fd, slot, *counters):
 def publish_work(fd, slot, entries, following=0):
     """Fills a ring of struct work_rings: begin_ns, end_ns, submits. following: entries that are not
     there, but counted."""
-    base = slot * (128 + 2048 * 32)
+    base = slot * WORK_RING_BYTES
     with mmap.mmap(fd, 0) as rings:
         for i, (begin_ns, end_ns, submits) in enumerate(entries):
             at = base + 128 + 32 * i
             rings[at:at + 32] = struct.pack('=4Q', i + 1, begin_ns, end_ns, submits)
         rings[base:base + 8] = struct.pack('=Q', len(entries) + following)
+
+
+def publish_latency(fd, slot, *words):
+    """Fills a slot's struct work_latency: buckets, sum_ns, max_ns."""
+    at = slot * WORK_RING_BYTES + 128 + 2048 * 32
+    with mmap.mmap(fd, 0) as rings:
+        rings[at:at + 8 * len(words)] = struct.pack(f'={len(words)}Q', *words)
 
 
 def probe():
@@ -153,6 +161,10 @@ def main():
     publish_work(args.work_fd, 0, [(now, now + 5, 3), (now + 5, now, 1), (1, now, 1)],
                  following=2 ** 64 - 4 if huge else 0)
     publish_work(args.work_fd, 7, [(now, now, 2)])
+    if mode == 'vulkan':
+        publish_latency(args.work_fd, 7, *[4 * (i == 3) for i in range(28)], 20000, 6000)
+    elif huge:
+        publish_latency(args.work_fd, 7, *[huge] * 30)
 
     poll = select.poll()
     poll.register(broker, select.POLLIN)

@@ -464,6 +464,26 @@ static uint64_t latencies(const struct fixture *f)
     return n;
 }
 
+/* What Vulkan's contexts are told here wakes a ring; its layer knows of the work. */
+static void test_no_time_of_vulkan(void **state)
+{
+    struct fixture *f = *state;
+
+    f->has_venus = true;
+    f->hold_fences = true;
+    fixture_make_device(f, &gpu_limits_default, 1);
+    fixture_create_ctx(f, 1);
+    fixture_create_vulkan_ctx(f, 2);
+    assert_int_equal(submit_vulkan(f, 1), NOT_COMPLETE);
+    fixture_fence_done(f, &f->fences[0]);
+    assert_int_equal(latencies(f), 0);
+    grant(false);
+    assert_int_equal(submit(f, 2), NOT_COMPLETE);
+    run_events();
+    fixture_fence_done(f, &f->fences[1]);
+    assert_int_equal(latencies(f), 1);
+}
+
 /* From taking it up, before the wait for the grant, to the fence. */
 static void test_time_to_completion(void **state)
 {
@@ -642,6 +662,7 @@ int main(void)
         TEST(test_what_needs_no_gpu_does_not_wait),
         TEST(test_transfers_wait_too),
         TEST(test_vulkan_takes_no_lease_here),
+        TEST(test_no_time_of_vulkan),
         TEST(test_a_flush_waits_for_the_grant),
         TEST(test_the_lease_goes_between_bands),
         TEST(test_dmabufs_need_no_grant),

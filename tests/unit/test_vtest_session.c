@@ -3,6 +3,7 @@
  * What of the vtest server depends on the GPU's time: answers that wait for a fence, and what may
  * happen meanwhile.
  */
+#include "mediator/renderer/latency.h"
 #include "tests/unit/vtest_fixture.h"
 
 #include <errno.h>
@@ -61,6 +62,28 @@ static uint64_t latencies(void)
     for (size_t i = 0; i < BROKER_LATENCY_BUCKETS; i++)
         n += server.stats.latency[i];
     return n;
+}
+
+/* Batches of a message are taken up with it. */
+static void test_time_of_batches(void **state)
+{
+    static const uint32_t message[] = {15, VTEST_SUBMIT_CMD2,
+                                       2,  0,
+                                       13, 1,
+                                       13, 0,
+                                       0, /* a batch in version 3 */
+                                       0,  14,
+                                       1,  14,
+                                       0,  0,
+                                       0,  0};
+    uint64_t begun_ns = latency_clock_ns();
+
+    say(message, sizeof(message));
+    ask_busy(true);
+    complete_fence();
+    assert_answer(0);
+    assert_int_equal(latencies(), 2);
+    assert_true(server.stats.latency_max_ns <= latency_clock_ns() - begun_ns);
 }
 
 static void test_idle_needs_no_fence(void **state)
@@ -223,6 +246,7 @@ int main(void)
         TEST(test_answer_waits_for_the_fence),
         TEST(test_question_is_answered_at_once),
         TEST(test_work_after_the_fence),
+        TEST(test_time_of_batches),
         TEST(test_what_comes_meanwhile_is_handled_afterwards),
         TEST(test_the_client_goes_meanwhile),
         TEST(test_the_short_way),

@@ -127,11 +127,81 @@ static void test_lost(void **state)
     assert_int_equal(lost, 10);
 }
 
+#define SECOND_NS UINT64_C(1000000000)
+
+static uint64_t total(const struct arbiter_histogram *h)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < ARBITER_BUCKETS; i++)
+        n += h->buckets[i];
+    return n;
+}
+
+/* Of all slots but GL's, on top of what was there. */
+static void test_latency(void **state)
+{
+    struct fixture *f = *state;
+    struct arbiter_histogram h = {0};
+
+    f->source.born_ns = now_ns() - 10 * SECOND_NS;
+    work_source_add_latency(&f->source, &h);
+    assert_true(h.count == 0 && h.sum_ns == 0 && h.max_ns == 0 && total(&h) == 0);
+    work_ring_count(&f->rings->slots[LEASE_SLOT_GL], 7000);
+    work_ring_count(&f->rings->slots[1], 3000);
+    work_ring_count(&f->rings->slots[15], 5000);
+    work_ring_count(&f->rings->slots[15], 9 * SECOND_NS);
+    for (unsigned i = 1; i <= 2; i++) {
+        work_source_add_latency(&f->source, &h);
+        assert_int_equal(h.count, 3 * i);
+        assert_int_equal(total(&h), 3 * i);
+        assert_int_equal(h.buckets[2], i);
+        assert_int_equal(h.buckets[3], i);
+        assert_int_equal(h.buckets[24], i);
+        assert_int_equal(h.sum_ns, i * (9 * SECOND_NS + 8000));
+        assert_int_equal(h.max_ns, 9 * SECOND_NS);
+    }
+}
+
+/* Whatever is in there: no more than there was time for, nothing longer than that, and no sum that
+ * wraps. */
+static void test_impossible_latency(void **state)
+{
+    struct fixture *f = *state;
+    struct work_latency *l = &f->rings->slots[4].latency;
+    struct arbiter_histogram h = {0};
+
+    f->source.born_ns = now_ns() - 10 * SECOND_NS;
+    l->max_ns = l->sum_ns = UINT64_MAX;
+    work_source_add_latency(&f->source, &h); /* of none */
+    assert_true(h.count == 0 && h.sum_ns == 0 && h.max_ns == 0);
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
+        l->buckets[i] = UINT64_MAX - i;
+    work_source_add_latency(&f->source, &h);
+    uint64_t age_ns = now_ns() - f->source.born_ns;
+    assert_int_equal(h.count, total(&h));
+    assert_true(h.count >= 10 * SECOND_NS / 1000 && h.count <= age_ns / 1000);
+    assert_true(h.max_ns >= 10 * SECOND_NS && h.max_ns <= age_ns);
+    assert_true(h.sum_ns <= h.count * age_ns);
+    /* Longer than it exists. */
+    *l = (struct work_latency){.buckets[25] = 1, .buckets[26] = 1, .max_ns = 1, .sum_ns = 1};
+    h = (struct arbiter_histogram){0};
+    work_source_add_latency(&f->source, &h);
+    assert_int_equal(h.count, 0);
+    /* What was there already is full. */
+    l->buckets[0] = 5;
+    h = (struct arbiter_histogram){
+        .buckets[0] = UINT64_MAX, .count = UINT64_MAX - 1, .sum_ns = UINT64_MAX};
+    work_source_add_latency(&f->source, &h);
+    assert_true(h.buckets[0] == UINT64_MAX && h.count == UINT64_MAX && h.sum_ns == UINT64_MAX);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_taken_once), TEST(test_impossible),
-                                       TEST(test_lost)};
+                                       TEST(test_lost), TEST(test_latency),
+                                       TEST(test_impossible_latency)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

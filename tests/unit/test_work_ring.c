@@ -223,12 +223,67 @@ static void test_race(void **state)
     assert_int_equal(take(p, w, 64), 0);
 }
 
+static void test_count(void **state)
+{
+    struct pages *p = *state;
+    const struct work_latency *l = &p->seen->slots[3].latency;
+
+    work_ring_count(NULL, 1);
+    work_ring_count(p->ring, 0);
+    work_ring_count(p->ring, 999);
+    work_ring_count(p->ring, 5000000);
+    work_ring_count(p->ring, 1000);
+    assert_int_equal(l->buckets[0], 2);
+    assert_int_equal(l->buckets[1], 1);
+    assert_int_equal(l->buckets[13], 1); /* 4096 µs … 8192 µs */
+    assert_int_equal(l->sum_ns, 5001999);
+    assert_int_equal(l->max_ns, 5000000);
+    work_ring_count(p->ring, UINT64_MAX / 2);
+    assert_int_equal(l->buckets[HISTOGRAM_BUCKETS - 1], 1);
+    assert_int_equal(l->max_ns, UINT64_MAX / 2);
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        assert_int_equal(histogram_bucket(histogram_floor_ns(i)), i);
+        if (i > 0)
+            assert_int_equal(histogram_bucket(histogram_floor_ns(i) - 1), i - 1);
+    }
+    /* It is another slot's business alone. */
+    assert_int_equal(p->seen->slots[2].latency.sum_ns, 0);
+}
+
+static void *count_many(void *opaque)
+{
+    struct pages *p = opaque;
+
+    for (uint64_t n = 1; n <= EACH; n++)
+        work_ring_count(p->ring, n);
+    return NULL;
+}
+
+static void test_count_race(void **state)
+{
+    struct pages *p = *state;
+    pthread_t writers[WRITERS];
+    const struct work_latency *l = &p->seen->slots[3].latency;
+    uint64_t total = 0;
+
+    for (int i = 0; i < WRITERS; i++)
+        assert_int_equal(pthread_create(&writers[i], NULL, count_many, p), 0);
+    for (int i = 0; i < WRITERS; i++)
+        assert_int_equal(pthread_join(writers[i], NULL), 0);
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
+        total += l->buckets[i];
+    assert_int_equal(total, WRITERS * EACH);
+    assert_int_equal(l->sum_ns, WRITERS * (EACH * (EACH + UINT64_C(1)) / 2));
+    assert_int_equal(l->max_ns, EACH);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_pages),   TEST(test_in_order), TEST(test_overwritten), TEST(test_half_written),
-        TEST(test_held_up), TEST(test_lies),     TEST(test_race)};
+        TEST(test_pages), TEST(test_in_order), TEST(test_overwritten), TEST(test_half_written),
+        TEST(test_held_up), TEST(test_lies), TEST(test_race), TEST(test_count),
+        TEST(test_count_race)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
