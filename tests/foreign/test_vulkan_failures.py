@@ -51,9 +51,9 @@ def workers(columns, name):
 # ---- a process of the host's is killed ----------------------------------------------------------
 
 
-def slowly(command):
-    """As fast as the pictures are to be seen, 25 of them in 5 seconds."""
-    command = [word.replace('duration=1', 'duration=5') for word in command]
+def slowly(command, seconds=5):
+    """As fast as the pictures are to be seen, 5 a second."""
+    command = [word.replace('duration=1', f'duration={seconds}') for word in command]
     at = command.index('-f')
     return [*command[:at], '-re', *command[at:]]
 
@@ -87,6 +87,23 @@ def test_worker_killed(columns, via):
     assert wait_until(lambda: 'victim' not in columns.daemon.vgpus())
     after = columns.run(via, *PICTURES, timeout=TIMEOUT)
     assert after.returncode == 0 and pictures(after.stdout) == expected[:5], after.stderr
+
+
+@pytest.mark.parametrize('via', OURS)
+def test_worker_killed_of_who_waits_for_moments(columns, via):
+    """Where Mesa asks the ring, not memory that nobody writes any more, such a program ends too."""
+    name = f'moments-{via}'
+    victim = columns.start(via, *slowly(PICTURES, 3600), options=[f'--name={name}'],
+                           VN_PERF='no_semaphore_feedback,no_fence_feedback')
+    with contextlib.ExitStack() as stack:
+        stack.callback(victim.kill)
+        # Well beyond the start, where it has much to ask for.
+        assert wait_until(
+            lambda: columns.daemon.vgpus().get(name, {}).get('vulkanSubmits', 0) > 100)
+        killed, = workers(columns, name)
+        os.kill(killed, signal.SIGKILL)
+        said = victim.communicate(timeout=TIMEOUT)[0]
+        assert victim.returncode != 0, said
 
 
 def test_contexts_of_killed_workers(columns):
