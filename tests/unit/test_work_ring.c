@@ -282,8 +282,8 @@ static void test_count_race(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_pages), TEST(test_in_order), TEST(test_overwritten), TEST(test_half_written),
-        TEST(test_held_up), TEST(test_lies), TEST(test_race), TEST(test_count),
-        TEST(test_count_race)};
+        TEST(test_pages),        TEST(test_in_order), TEST(test_overwritten),
+        TEST(test_half_written), TEST(test_held_up),  TEST(test_lies),
+        TEST(test_race),         TEST(test_count),    TEST(test_count_race)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
