@@ -50,6 +50,9 @@ struct gpu_shmem_map {
 struct gpu_device_ops {
     /* The command is answered: give the chain back with cmd->response_len, free cmd. */
     void (*complete)(void *opaque, struct gpu_cmd *cmd);
+    /* The GPU is about to be given to others: tell the driver now of what has been completed. NULL:
+     * it has been told. */
+    void (*flush)(void *opaque);
     /* Configuration space (events_read) has changed: tell the driver. */
     void (*config_changed)(void *opaque);
     /* A control-queue command that was blocked is done: go on popping. */

@@ -29,10 +29,14 @@ void gpu_gate_check(struct gpu_device *dev)
 {
     if (!dev->gate || !gate_is_inside(dev->gate))
         return;
-    if (dev->dirty || dev->in_flight > dev->on_vulkan)
+    if (dev->dirty || dev->in_flight > dev->on_vulkan) {
         gate_progress(dev->gate);
-    else
-        gate_end(dev->gate, dev->gated);
+        return;
+    }
+    /* Afterwards others may have the processor that we run on, and for long. */
+    if (dev->ops->flush)
+        dev->ops->flush(dev->opaque);
+    gate_end(dev->gate, dev->gated);
 }
 
 void gpu_gate_cover(struct gpu_device *dev)

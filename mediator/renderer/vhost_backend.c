@@ -93,6 +93,7 @@ static void on_guest_unref(void *opaque, void *ref)
 
 static const struct gpu_device_ops device_ops = {
     .complete = vhost_complete,
+    .flush = vhost_flush,
     .config_changed = on_config_changed,
     .resume = on_resume,
     .guest_ref = on_guest_ref,

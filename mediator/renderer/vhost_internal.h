@@ -202,5 +202,6 @@ void vhost_batch_end(struct vhost_backend *be);
 
 /* ops->complete of the device. */
 void vhost_complete(void *be, struct gpu_cmd *cmd);
+void vhost_flush(void *be);
 
 #endif

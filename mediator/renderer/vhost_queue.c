@@ -68,6 +68,14 @@ static void request_done(struct vhost_backend *be, struct vhost_request *req)
         guest_pins_drop(&be->pins);
 }
 
+void vhost_flush(void *opaque)
+{
+    struct vhost_backend *be = opaque;
+
+    for (int i = 0; i < VIRTIO_GPU_QUEUES; i++)
+        flush(&be->queues[i]);
+}
+
 void vhost_batch_begin(struct vhost_backend *be)
 {
     be->batch++;
@@ -75,10 +83,8 @@ void vhost_batch_begin(struct vhost_backend *be)
 
 void vhost_batch_end(struct vhost_backend *be)
 {
-    if (--be->batch > 0)
-        return;
-    for (int i = 0; i < VIRTIO_GPU_QUEUES; i++)
-        flush(&be->queues[i]);
+    if (--be->batch == 0)
+        vhost_flush(be);
 }
 
 void vhost_complete(void *opaque, struct gpu_cmd *cmd)

@@ -27,6 +27,14 @@ static void on_complete(void *opaque, struct gpu_cmd *cmd)
     cmd_free(cmd);
 }
 
+static void on_flush(void *opaque)
+{
+    struct fixture *f = opaque;
+
+    if (f->on_flush)
+        f->on_flush(f);
+}
+
 static void on_config_changed(void *opaque)
 {
     ((struct fixture *)opaque)->config_changes++;
@@ -94,6 +102,7 @@ static void on_shmem_clear(void *opaque)
 
 static const struct gpu_device_ops device_ops = {
     .complete = on_complete,
+    .flush = on_flush,
     .config_changed = on_config_changed,
     .resume = on_resume,
     .guest_ref = on_guest_ref,

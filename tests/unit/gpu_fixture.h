@@ -73,7 +73,8 @@ struct fixture {
     uint32_t last_len;
     uint64_t order[FIXTURE_LOG]; /* fence ids of the requests, as completed */
     unsigned resumed, config_changes;
-    bool go_on; /* what gpu_device_handle() said last */
+    void (*on_flush)(struct fixture *f); /* NULL: nothing */
+    bool go_on;                          /* what gpu_device_handle() said last */
 
     bool hold_fences; /* record fences instead of finishing them */
     struct fixture_fence fences[FIXTURE_LOG];

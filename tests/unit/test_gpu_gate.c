@@ -24,6 +24,8 @@ static struct {
     struct lease_ack copy;
     size_t submitted; /* bytes, in all */
     unsigned submits; /* pieces */
+    /* When the driver was to be told: how often, and what had been answered, and was in flight. */
+    size_t flushes, flushed, in_flight;
 } t;
 
 /* ---- the GPU -------------------------------------------------------------------------------- */
@@ -356,10 +358,20 @@ static void test_the_cursor_waits_by_itself(void **state)
 
 /* ---- the end of work ------------------------------------------------------------------------ */
 
+static void note_flush(struct fixture *f)
+{
+    t.flushes++;
+    t.flushed = f->completed;
+    t.in_flight = ack()->in_flight;
+}
+
+/* And the driver is told of that before others are let on, who may take our processor. */
 static void test_given_back_when_all_is_complete(void **state)
 {
     struct fixture *f = *state;
+    size_t before = f->completed;
 
+    f->on_flush = note_flush;
     grant(false);
     f->hold_fences = true;
     gpu_device_defer_fences(f->dev);
@@ -370,8 +382,12 @@ static void test_given_back_when_all_is_complete(void **state)
     gpu_device_settle(f->dev, more_never, NULL);
     assert_int_equal(ack()->in_flight, 1);
     assert_int_equal(rings(), 0);
+    assert_int_equal(t.flushes, 0);
     fixture_fence_done(f, &f->fences[(f->n_fences - 1) % FIXTURE_LOG]);
     assert_int_equal(ack()->in_flight, 0);
+    assert_int_equal(t.flushes, 1);
+    assert_int_equal(t.flushed, before + 1);
+    assert_int_equal(t.in_flight, 1);
     assert_int_equal(ack()->completions, ack()->submits);
     assert_int_equal(rings(), 1); /* others wait, and there is nothing more to do */
 
@@ -383,6 +399,9 @@ static void test_given_back_when_all_is_complete(void **state)
     gpu_device_settle(f->dev, more_never, NULL);
     assert_int_equal(ack()->in_flight, 0);
     assert_int_equal(rings(), 1);
+    assert_int_equal(t.flushes, 2);
+    assert_int_equal(t.flushed, before + 2);
+    assert_int_equal(t.in_flight, 1);
 }
 
 static void test_work_without_a_fence_is_covered(void **state)
