@@ -144,9 +144,11 @@ def test_guest_ends(tmp_path):
         client = column.client(0, LOAD, tmp_path, SECONDS, 0)
         client.wait_ready()
         os.kill(column._guests[0].process.pid, 9)
-        client._guest.touch(f'cancel-{client._job}')  # what a virtual machine takes along
-        with pytest.raises(Failed, match='guest-0 ended before it could end gl-load'):
-            client.result(time.monotonic() + TIMEOUT)
+        try:
+            with pytest.raises(Failed, match='guest-0 ended before it could end gl-load'):
+                client.result(time.monotonic() + TIMEOUT)
+        finally:
+            client._guest.touch(f'cancel-{client._job}')  # what a virtual machine takes along
 
 
 def test_without_guests():

@@ -53,6 +53,17 @@ def publish_vulkan(fd, slot, *counters):
         page[at:at + 8 * len(counters)] = struct.pack(f'={len(counters)}Q', *counters)
 
 
+def work_seal(number, words):
+    """The seal of a struct work_entry with those words."""
+    checksum = 0
+    for word in words:
+        checksum = (checksum + word) % 2**64
+        checksum = (checksum ^ checksum >> 30) * 0xbf58476d1ce4e5b9 % 2**64
+        checksum = (checksum ^ checksum >> 27) * 0x94d049bb133111eb % 2**64
+        checksum ^= checksum >> 31
+    return (number + checksum) % 2**64
+
+
 def publish_work(fd, slot, entries, following=0):
     """Fills a ring of struct work_rings: begin_ns, end_ns, submits. following: entries that are not
     there, but counted."""
@@ -60,7 +71,8 @@ def publish_work(fd, slot, entries, following=0):
     with mmap.mmap(fd, 0) as rings:
         for i, (begin_ns, end_ns, submits) in enumerate(entries):
             at = base + 128 + 32 * i
-            rings[at:at + 32] = struct.pack('=4Q', i + 1, begin_ns, end_ns, submits)
+            words = (begin_ns, end_ns, submits)
+            rings[at:at + 32] = struct.pack('=4Q', work_seal(i + 1, words), *words)
         rings[base:base + 8] = struct.pack('=Q', len(entries) + following)
 
 
