@@ -72,7 +72,7 @@ exit 0
             "variable": "/nonexistent.sock",
             "nothing": "no /dev/dri/renderD* is of virtio_gpu"}.items():
         assert words in said(name) and said(name).endswith("exit code 1\n"), said(name)
-    assert all(vgpus[name]["submits"] > 0 for name in ("a", "b")), vgpus
+    assert all(vgpus[name]["gpuSubmits"] > 0 for name in ("a", "b")), vgpus
     # The device has refused nothing: the kernel would have said so.
     assert said("errors") == ""
     assert all(vgpus[name]["rejected"] == 0 for name in ("a", "b")), vgpus
