@@ -92,9 +92,13 @@ static void test_taken_from_who_does_not_use_it(void **state)
 /* The GPU is kept for a millisecond for who has just become idle, though nobody waited then. */
 static void test_kept_for_who_has_just_finished(void **state)
 {
+    struct sched_knobs knobs = SCHED_KNOBS_DEFAULT;
+
     part_open_arbiter(ARBITER_PREEMPT_DRAIN, SCHED_POLICY_FAIR, 0);
     part_join(&a, "a");
     part_join(&b, "b");
+    knobs.slice_ns = SCHED_SLICE_MAX_NS; /* else it may be over before we are */
+    assert_int_equal(arbiter_set_knobs(a.vgpu, &knobs), 0);
     part_enter(&a);
     uint64_t before_ns = part_now_ns();
     part_end(&a, true);
