@@ -426,11 +426,14 @@ static unsigned open_fds(void)
 /* Where slices end by taking the processors away, workers lose them too; but nobody else's. */
 static void test_workers_are_preempted(void **state)
 {
+    struct sched_knobs knobs = SCHED_KNOBS_DEFAULT;
     struct part w = {0};
 
     part_open_arbiter(ARBITER_PREEMPT_CPU, SCHED_POLICY_FAIR, 0);
     part_join(&a, "a");
     part_join(&b, "b");
+    knobs.slice_ns = SCHED_SLICE_MAX_NS; /* it does not use it, and a is next */
+    assert_int_equal(arbiter_set_knobs(b.vgpu, &knobs), 0);
     part_start_child(&a);
     assert_int_equal(setpgid(a.pid, a.pid), 0);
     pid_t ours = start_in_group(a.pid), late = start_in_group(a.pid), other = start_in_group(0);
