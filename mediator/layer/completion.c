@@ -57,7 +57,9 @@ static void account(struct gate_queue *q, const struct gate_piece *piece, uint64
     uint64_t submitted_ns = LOAD(&piece->submitted_ns), completed_ns = seen_ns, stamped_ns;
 
     if (q->stopwatch && stopwatch_read(q->stopwatch, value, &stamped_ns))
-        completed_ns = MAX(MIN(stamped_ns, seen_ns), submitted_ns);
+        completed_ns = MIN(stamped_ns, seen_ns);
+    /* The watcher reads the clock before it asks what has ended: this may have come in between. */
+    completed_ns = MAX(completed_ns, submitted_ns);
     if (h->submits == 0)
         h->from_ns = MAX(h->to_ns, submitted_ns);
     h->to_ns = completed_ns;

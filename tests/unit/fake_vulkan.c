@@ -44,6 +44,9 @@ static struct {
     struct handle device, queues[FAKE_QUEUES];
     unsigned may_finish, started, finished, waits;
     bool finishes_when_looked_at;
+    void (*after_wait)(void *opaque); /* NULL once it was called */
+    void *opaque;
+    bool waited; /* successfully, since that was set */
     VkResult submit_result;
     bool lost;
 } gpu = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
@@ -181,6 +184,7 @@ static VkResult VKAPI_CALL wait_semaphores(VkDevice device, const VkSemaphoreWai
             result = VK_TIMEOUT;
     if (gpu.lost)
         result = VK_ERROR_DEVICE_LOST;
+    gpu.waited = gpu.waited || result == VK_SUCCESS;
     pthread_mutex_unlock(&gpu.lock);
     return result;
 }
@@ -200,7 +204,16 @@ static VkResult VKAPI_CALL signal_semaphore(VkDevice device, const VkSemaphoreSi
 static VkResult VKAPI_CALL counter_value(VkDevice device, VkSemaphore semaphore, uint64_t *ret)
 {
     const struct semaphore *s = (const struct semaphore *)semaphore;
+    void (*after_wait)(void *) = NULL;
 
+    pthread_mutex_lock(&gpu.lock);
+    if (gpu.waited) {
+        after_wait = gpu.after_wait;
+        gpu.after_wait = NULL;
+    }
+    pthread_mutex_unlock(&gpu.lock);
+    if (after_wait)
+        after_wait(gpu.opaque);
     pthread_mutex_lock(&gpu.lock);
     assert_true(s->timeline);
     *ret = s->value;
@@ -282,6 +295,7 @@ void fake_create(struct fake *f)
     memset(f->ring, 0, sizeof(*f->ring));
     gpu.may_finish = gpu.started = gpu.finished = gpu.waits = 0;
     gpu.finishes_when_looked_at = false;
+    gpu.after_wait = NULL;
     gpu.submit_result = VK_SUCCESS;
     gpu.lost = false;
     for (unsigned i = 0; i < FAKE_QUEUES; i++)
@@ -356,6 +370,15 @@ void fake_finish(unsigned works)
     pthread_mutex_lock(&gpu.lock);
     gpu.may_finish += works;
     run_locked();
+    pthread_mutex_unlock(&gpu.lock);
+}
+
+void fake_call_after_wait(void (*call)(void *opaque), void *opaque)
+{
+    pthread_mutex_lock(&gpu.lock);
+    gpu.after_wait = call;
+    gpu.opaque = opaque;
+    gpu.waited = false;
     pthread_mutex_unlock(&gpu.lock);
 }
 

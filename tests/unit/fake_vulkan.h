@@ -48,6 +48,8 @@ void fake_finish_when_looked_at(void);
 /* Work that the GPU has begun so far, and submissions that the driver was given. */
 unsigned fake_started(void);
 unsigned fake_finished(void);
+/* Once, by who asks for a semaphore's value next after a successful wait, before it is told. */
+void fake_call_after_wait(void (*call)(void *opaque), void *opaque);
 /* How often the driver was to wait for semaphores. */
 unsigned fake_waits(void);
 

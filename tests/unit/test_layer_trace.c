@@ -4,6 +4,7 @@
 #include "mediator/layer/clock.h"
 #include "tests/unit/fake_vulkan.h"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -112,6 +113,34 @@ static void test_latency(void **state)
     assert_true(w[0].end_ns - w[0].begin_ns <= second_ns - held_ns);
 }
 
+static void submit_and_finish(void *opaque)
+{
+    (void)fake_submit(opaque, 0, work);
+    fake_finish(1);
+}
+
+/* It comes and ends between the end of a wait and the look what has ended. */
+static void test_ends_before_it_was_looked_for(void **state)
+{
+    struct fake *f = *state;
+    struct work w[4];
+    uint64_t cursor = 0, lost = 0;
+
+    fake_grant(f);
+    assert_int_equal(fake_submit(f, 0, work), VK_SUCCESS);
+    while (fake_waits() == 0)
+        sched_yield();
+    fake_call_after_wait(submit_and_finish, f);
+    fake_finish(1);
+    fake_await_started(2);
+    fake_await_in_flight(f, 0);
+    assert_int_equal(work_ring_take(f->ring, &cursor, w, 4, &lost), 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_true(w[i].begin_ns <= w[i].end_ns);
+    assert_int_equal(counted(f), 2);
+    assert_true(f->ring->latency.max_ns < UINT64_C(3600) * 1000000000);
+}
+
 static void test_is_lost_with_the_device(void **state)
 {
     struct fake *f = *state;
@@ -133,6 +162,7 @@ static void test_is_lost_with_the_device(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_is_noted), TEST(test_latency),
+                                       TEST(test_ends_before_it_was_looked_for),
                                        TEST(test_is_lost_with_the_device)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
