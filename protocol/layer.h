@@ -8,7 +8,7 @@
  *   SOCK_SEQPACKET pair that it shares with all other workers of the renderer. When the layer
  *   starts, it makes a pair of its own and sends LAYER_HELLO with one end of it.
  *   worker → renderer  LAYER_HELLO    on the shared socket; one descriptor: its own channel
- *   renderer → worker  LAYER_WELCOME  on that channel; five descriptors, in the order of
+ *   renderer → worker  LAYER_WELCOME  on that channel; six descriptors, in the order of
  *                                     enum layer_fd
  *   renderer → worker  LAYER_REFUSED  no slot is free: the worker's Vulkan has to fail
  * Nothing else is ever said. The end of the channel is the end of the worker, for certain: all
@@ -35,7 +35,7 @@
 #define LAYER_GPU_ENV "ALIQUOT_LAYER_GPU"
 /* Likewise: how urgent the vGPU's work is, "low", "medium" or "high". Not there: medium. */
 #define LAYER_PRIORITY_ENV "ALIQUOT_LAYER_PRIORITY"
-#define LAYER_VERSION 3
+#define LAYER_VERSION 4
 #define LAYER_MAGIC 0x4c594c41u /* "ALYL" */
 
 enum layer_msg_type {
@@ -45,11 +45,12 @@ enum layer_msg_type {
 };
 
 enum layer_fd {
-    LAYER_FD_GRANT,    /* the lease's grant page, see protocol/lease.h */
-    LAYER_FD_ACK,      /* the lease's ack page */
-    LAYER_FD_DOORBELL, /* eventfd */
-    LAYER_FD_MEMORY,   /* memfd with a struct layer_memory */
-    LAYER_FD_WORK,     /* memfd with a struct work_rings */
+    LAYER_FD_GRANT,       /* the lease's grant page, see protocol/lease.h */
+    LAYER_FD_ACK,         /* the lease's ack page */
+    LAYER_FD_DOORBELL,    /* eventfd */
+    LAYER_FD_MEMORY,      /* memfd with a struct layer_memory */
+    LAYER_FD_WORK,        /* memfd with a struct work_rings */
+    LAYER_FD_COMPLETIONS, /* memfd with a struct eventcount: of what ends on the GPU */
     LAYER_FDS,
 };
 

@@ -129,6 +129,17 @@ bool batch_has_work(const struct batch *b)
     return false;
 }
 
+bool batch_has_end(const struct batch *b)
+{
+    if (b->fence != VK_NULL_HANDLE)
+        return true;
+    for (uint32_t info = 0; info < b->count; info++)
+        for (uint32_t i = 0; i < batch_signal_count(b, info); i++)
+            if (batch_signal(b, info, i).value != 0)
+                return true;
+    return false;
+}
+
 struct batch batch_part(const struct batch *b, uint32_t first, uint32_t count)
 {
     static const size_t sizes[] = {
@@ -138,5 +149,8 @@ struct batch batch_part(const struct batch *b, uint32_t first, uint32_t count)
         [BATCH_PRESENT] = sizeof(VkPresentInfoKHR),
     };
 
-    return (struct batch){b->kind, count, (const char *)b->infos + first * sizes[b->kind]};
+    return (struct batch){.kind = b->kind,
+                          .count = count,
+                          .infos = (const char *)b->infos + first * sizes[b->kind],
+                          .fence = first + count == b->count ? b->fence : VK_NULL_HANDLE};
 }

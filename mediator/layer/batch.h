@@ -21,6 +21,7 @@ struct batch {
     enum batch_kind kind;
     uint32_t count;
     const void *infos; /* borrowed */
+    VkFence fence;     /* signalled behind the last of them; VK_NULL_HANDLE = none */
 };
 
 /* value: what the submission says; 0 where it is certainly a binary semaphore. */
@@ -36,6 +37,9 @@ struct batch_semaphore batch_signal(const struct batch *b, uint32_t info, uint32
 
 /* There is something for the GPU to do. */
 bool batch_has_work(const struct batch *b);
+
+/* The application can learn of its end: there is a fence, or a semaphore that may be a timeline. */
+bool batch_has_end(const struct batch *b);
 
 /* A part of it. */
 struct batch batch_part(const struct batch *b, uint32_t first, uint32_t count);

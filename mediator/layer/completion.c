@@ -77,10 +77,12 @@ static void account(struct gate_queue *q, const struct gate_piece *piece, uint64
         lease_note_start(&link->lease, seen_ns);
 }
 
-/* Takes out of the lease what is complete up to this value of done. */
+/* Takes out of the lease what is complete up to this value of done. Who waits is told first: once
+ * the lease is given back, others may have the processors. */
 static void retire(struct gate_queue *q, uint64_t done, uint64_t seen_ns)
 {
     uint64_t retired = LOAD(&q->retired);
+    bool told = false;
 
     q->harvest.submits = 0;
     while (retired < LOAD(&q->entered)) {
@@ -95,6 +97,10 @@ static void retire(struct gate_queue *q, uint64_t done, uint64_t seen_ns)
             if (!__atomic_compare_exchange_n(&piece->end, &end, end | GATE_CLOSED, false,
                                              __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
                 continue;
+            if (!told && LOAD(&piece->awaited)) {
+                eventcount_signal(q->device->link->completions);
+                told = true;
+            }
             if (end & GATE_ENTERED)
                 account(q, piece, GATE_VALUE(end), seen_ns, last && LOAD(&q->device->held) == 0);
         }
@@ -142,17 +148,28 @@ static bool has_nothing(struct gate_queue *q)
            !__atomic_load_n(&q->closing, __ATOMIC_SEQ_CST);
 }
 
+static bool is_wanted(const struct gate_queue *q)
+{
+    return eventcount_is_wanted(q->device->link->completions);
+}
+
 /* Until there is something. */
 static void doze(struct gate_queue *q)
 {
-    for (int i = 0; i < IDLE_LOOKS && has_nothing(q); i++)
-        clock_sleep_us(YOUNG_US);
+    for (int i = 0; i < IDLE_LOOKS && has_nothing(q) && !is_wanted(q); i++)
+        eventcount_rest(q->device->link->completions, YOUNG_US);
     while (has_nothing(q)) {
         __atomic_store_n(&q->asleep, 1, __ATOMIC_SEQ_CST);
         if (has_nothing(q))
             syscall(SYS_futex, &q->asleep, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
         __atomic_store_n(&q->asleep, 0, __ATOMIC_SEQ_CST);
     }
+}
+
+/* The guest sleeps until this one piece is complete, as far as can be told. */
+static bool is_waited_for(const struct gate_queue *q, const struct gate_piece *piece)
+{
+    return LOAD(&piece->awaited) && LOAD(&q->queued) - LOAD(&q->retired) == 1 && is_wanted(q);
 }
 
 static bool is_young(const struct gate_piece *piece)
@@ -191,7 +208,10 @@ static bool look_later(struct gate_queue *q)
 {
     uint64_t retired = LOAD(&q->retired);
 
-    clock_sleep_us(YOUNG_US);
+    if (is_wanted(q))
+        clock_sleep_us(YOUNG_US);
+    else
+        eventcount_rest(q->device->link->completions, YOUNG_US);
     completion_harvest(q);
     return LOAD(&q->retired) != retired;
 }
@@ -210,7 +230,7 @@ void *completion_watch(void *queue)
 
         if (has_nothing(q))
             doze(q);
-        else if (!gate_should_cut(q) && (moves || is_young(piece)))
+        else if (!gate_should_cut(q) && (moves || is_young(piece)) && !is_waited_for(q, piece))
             moves = look_later(q);
         else {
             watch(q, piece);

@@ -49,15 +49,16 @@ static struct gate_piece *next_piece(struct gate_queue *q)
     return piece_at(q, q->queued);
 }
 
-static void fill_piece(struct gate_queue *q, struct gate_piece *piece, bool work, uint32_t submits,
-                       uint32_t predicted_us)
+static void fill_piece(struct gate_queue *q, struct gate_piece *piece, const struct batch *b,
+                       bool work, uint32_t predicted_us)
 {
     STORE(&piece->asked_ns, clock_now_ns());
     STORE(&piece->submitted_ns, (uint64_t)0);
     piece->predicted_us = predicted_us;
     piece->expected_us = predicted_us;
-    piece->submits = submits;
+    piece->submits = b->count;
     piece->work = work;
+    STORE(&piece->awaited, batch_has_end(b));
     piece->held = NULL;
     q->value++;
 }
@@ -108,6 +109,8 @@ static bool ride(struct gate_queue *q, const struct batch *b, struct gate_ticket
                                         __ATOMIC_ACQUIRE))
         if (end & GATE_CLOSED)
             return false;
+    if (batch_has_end(b))
+        STORE(&piece->awaited, true);
     piece->expected_us += expected_us;
     __atomic_add_fetch(&piece->submits, b->count, __ATOMIC_RELAXED);
     *t = (struct gate_ticket){.done_value = ++q->value, .piece = piece, .rides = true};
@@ -128,7 +131,7 @@ static void start_piece(struct gate_queue *q, struct gate_piece *piece, const st
 {
     const struct lease_participant *p = lease_of(q);
 
-    fill_piece(q, piece, true, b->count, predicted_us);
+    fill_piece(q, piece, b, true, predicted_us);
     uint64_t now_ns = LOAD(&piece->asked_ns);
     STORE(&piece->submitted_ns, now_ns);
     if (LEASE_LOAD_COUNT(LOAD(&p->slot->load)) == 1)
@@ -225,7 +228,7 @@ static VkResult hold(struct gate_queue *q, const struct batch *b, bool work, str
             free(held);
             return VK_ERROR_OUT_OF_HOST_MEMORY;
         }
-    fill_piece(q, piece, work, b->count, prediction_us(q, b));
+    fill_piece(q, piece, b, work, prediction_us(q, b));
     piece->held = held;
     q->open_value++;
     STORE(&piece->end, q->value << 2);
@@ -344,8 +347,10 @@ VkResult gate_enter(struct gate_queue *q, const struct batch *b, struct gate_tic
     if (q->queued - LOAD(&q->retired) == 1)
         completion_harvest(q);
     bool behind = LOAD(&q->entered) != q->queued, ready = !behind && order_is_ready(d, b);
-    if (ready && !work)
+    if (ready && !work) {
+        gate_note_end(q, b);
         return VK_SUCCESS;
+    }
     if (((ready && is_crowded(q)) || (behind && is_plain(b))) && ride(q, b, ret))
         return VK_SUCCESS;
     if (ready) {
@@ -402,6 +407,12 @@ void gate_submitted(struct gate_queue *q, const struct batch *b, const struct ga
         order_note_signals(d, b);
     if (t->piece)
         __atomic_add_fetch(&d->link->slot->batches, 1, __ATOMIC_RELAXED);
+}
+
+void gate_note_end(struct gate_queue *q, const struct batch *b)
+{
+    if (q->queued > 0 && batch_has_end(b))
+        STORE(&piece_at(q, q->queued - 1)->awaited, true);
 }
 
 bool gate_should_cut(const struct gate_queue *q)

@@ -46,6 +46,7 @@ struct gate_piece {
     uint32_t expected_us;   /* with all that rides on it */
     uint32_t submits;       /* that it consists of, as infos in batches; atomic */
     bool work;              /* it has something for the GPU to do, so that it needs the lease */
+    bool awaited;           /* the application can learn of its end; atomic */
     struct gate_held *held; /* owned; NULL unless held */
 };
 
@@ -112,6 +113,10 @@ struct gate_ticket {
 VkResult gate_enter(struct gate_queue *q, const struct batch *batch, struct gate_ticket *ret);
 void gate_submitted(struct gate_queue *q, const struct batch *batch, const struct gate_ticket *t,
                     VkResult result);
+
+/* The batch is given to the driver without a ticket: its end, if the application can learn of it,
+ * is that of the last piece. */
+void gate_note_end(struct gate_queue *q, const struct batch *batch);
 
 /* True if a batch of several submissions had better be given to the gate one by one. */
 bool gate_should_cut(const struct gate_queue *q);

@@ -44,14 +44,18 @@ static int welcome(struct link *link, const struct layer_msg *msg, int *fds, siz
     if (r == 0 && gated)
         r = work_rings_map(fds[LAYER_FD_WORK], &link->work);
     if (r == 0 && gated)
+        r = eventcount_map(fds[LAYER_FD_COMPLETIONS], &link->completions);
+    if (r == 0 && gated)
         r = lease_attach(&link->lease, grant, ack, msg->slot);
     if (r < 0) {
         lease_page_unmap(grant);
         lease_page_unmap(ack);
         layer_memory_unmap(link->memory);
         work_rings_unmap(link->work);
+        eventcount_unmap(link->completions);
         link->memory = NULL;
         link->work = NULL;
+        link->completions = NULL;
         return r;
     }
     link->gated = gated;
@@ -63,7 +67,7 @@ static int welcome(struct link *link, const struct layer_msg *msg, int *fds, siz
 
 static int receive(int channel, struct link *link)
 {
-    int fds[LAYER_FDS] = {-1, -1, -1, -1, -1};
+    int fds[LAYER_FDS] = {-1, -1, -1, -1, -1, -1};
     size_t n_fds = 0;
     struct layer_msg msg;
     struct pollfd waiter = {.fd = channel, .events = POLLIN};
@@ -120,6 +124,7 @@ void link_close(struct link *link)
         lease_page_unmap(link->lease.grant);
         lease_page_unmap(link->lease.ack);
         work_rings_unmap(link->work);
+        eventcount_unmap(link->completions);
         close(link->doorbell_fd);
     }
     layer_memory_unmap(link->memory);

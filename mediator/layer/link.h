@@ -7,6 +7,7 @@
 #ifndef ALIQUOT_LAYER_LINK_H
 #define ALIQUOT_LAYER_LINK_H
 
+#include "protocol/eventcount.h"
 #include "protocol/layer.h"
 #include "protocol/work_ring.h"
 
@@ -18,9 +19,10 @@ struct link {
     struct lease_participant lease; /* its pages are mapped for the life of the process */
     int doorbell_fd;
     struct layer_memory *memory;
-    struct layer_slot *slot; /* in memory */
-    struct work_rings *work; /* NULL unless gated */
-    struct work_ring *ring;  /* the slot's, in work; likewise */
+    struct layer_slot *slot;        /* in memory */
+    struct work_rings *work;        /* NULL unless gated */
+    struct work_ring *ring;         /* the slot's, in work; likewise */
+    struct eventcount *completions; /* likewise */
 };
 
 /*

@@ -17,7 +17,7 @@
  * behind: one that signals when all before it is complete, and may stamp the time. */
 
 static VkResult give_submit(struct gate_queue *q, const struct batch *b,
-                            const struct gate_ticket *t, VkFence fence)
+                            const struct gate_ticket *t)
 {
     static const VkPipelineStageFlags all = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
     const VkTimelineSemaphoreSubmitInfo open_value = {
@@ -51,11 +51,11 @@ static VkResult give_submit(struct gate_queue *q, const struct batch *b,
                                     .signalSemaphoreCount = 1,
                                     .pSignalSemaphores = &q->done};
     }
-    return q->device->table.QueueSubmit(q->handle, n, infos, fence);
+    return q->device->table.QueueSubmit(q->handle, n, infos, b->fence);
 }
 
 static VkResult give_submit2(struct gate_queue *q, const struct batch *b,
-                             const struct gate_ticket *t, VkFence fence)
+                             const struct gate_ticket *t)
 {
     const VkSemaphoreSubmitInfo open = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO,
                                         .semaphore = q->open,
@@ -86,12 +86,12 @@ static VkResult give_submit2(struct gate_queue *q, const struct batch *b,
                             .signalSemaphoreInfoCount = 1,
                             .pSignalSemaphoreInfos = &done};
     }
-    return q->device->table.QueueSubmit2(q->handle, n, infos, fence);
+    return q->device->table.QueueSubmit2(q->handle, n, infos, b->fence);
 }
 
 /* A queue may know nothing but this. */
 static VkResult give_sparse(struct gate_queue *q, const struct batch *b,
-                            const struct gate_ticket *t, VkFence fence)
+                            const struct gate_ticket *t)
 {
     const VkTimelineSemaphoreSubmitInfo open_value = {
         .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
@@ -117,26 +117,25 @@ static VkResult give_sparse(struct gate_queue *q, const struct batch *b,
                                         .pNext = &done_value,
                                         .signalSemaphoreCount = 1,
                                         .pSignalSemaphores = &q->done};
-    return q->device->table.QueueBindSparse(q->handle, n, infos, fence);
+    return q->device->table.QueueBindSparse(q->handle, n, infos, b->fence);
 }
 
-static VkResult give(struct gate_queue *q, const struct batch *b, const struct gate_ticket *t,
-                     VkFence fence)
+static VkResult give(struct gate_queue *q, const struct batch *b, const struct gate_ticket *t)
 {
     switch (b->kind) {
     case BATCH_SUBMIT:
-        return give_submit(q, b, t, fence);
+        return give_submit(q, b, t);
     case BATCH_SUBMIT2:
-        return give_submit2(q, b, t, fence);
+        return give_submit2(q, b, t);
     case BATCH_SPARSE:
-        return give_sparse(q, b, t, fence);
+        return give_sparse(q, b, t);
     case BATCH_PRESENT:
         break;
     }
     const struct batch nothing = {.kind = BATCH_SUBMIT};
     VkResult result = q->device->table.QueuePresentKHR(q->handle, b->infos);
     if (result >= 0 && t->done_value != 0) {
-        VkResult signalled = give_submit(q, &nothing, t, VK_NULL_HANDLE);
+        VkResult signalled = give_submit(q, &nothing, t);
 
         if (signalled < 0)
             result = signalled;
@@ -162,7 +161,7 @@ static uint32_t piece_count(struct gate_queue *q, const struct batch *rest)
     return part.count;
 }
 
-static VkResult give_all(VkQueue handle, const struct batch *all, VkFence fence)
+static VkResult give_all(VkQueue handle, const struct batch *all)
 {
     static const struct gate_ticket none;
     struct gate_queue *q = device_queue(handle);
@@ -171,8 +170,10 @@ static VkResult give_all(VkQueue handle, const struct batch *all, VkFence fence)
         return VK_ERROR_OUT_OF_HOST_MEMORY;
     __atomic_add_fetch(&q->device->link->slot->submits, 1, __ATOMIC_RELAXED);
     /* A fence alone belongs behind what was submitted before, and is no work. */
-    if (all->count == 0)
-        return device_is_lost(q->device) ? VK_ERROR_DEVICE_LOST : give(q, all, &none, fence);
+    if (all->count == 0) {
+        gate_note_end(q, all);
+        return device_is_lost(q->device) ? VK_ERROR_DEVICE_LOST : give(q, all, &none);
+    }
 
     VkResult result = VK_SUCCESS;
     for (uint32_t first = 0, n; first < all->count && result >= 0; first += n) {
@@ -183,7 +184,7 @@ static VkResult give_all(VkQueue handle, const struct batch *all, VkFence fence)
         const struct batch part = batch_part(all, first, n);
         result = gate_enter(q, &part, &ticket);
         if (result == VK_SUCCESS) {
-            result = give(q, &part, &ticket, first + n == all->count ? fence : VK_NULL_HANDLE);
+            result = give(q, &part, &ticket);
             gate_submitted(q, &part, &ticket, result);
         }
         /* A part of it runs, and cannot be taken back. */
@@ -198,30 +199,30 @@ static VkResult give_all(VkQueue handle, const struct batch *all, VkFence fence)
 VkResult VKAPI_CALL submit_queue_submit(VkQueue queue, uint32_t count, const VkSubmitInfo *infos,
                                         VkFence fence)
 {
-    const struct batch all = {BATCH_SUBMIT, count, infos};
+    const struct batch all = {BATCH_SUBMIT, count, infos, fence};
 
-    return give_all(queue, &all, fence);
+    return give_all(queue, &all);
 }
 
 VkResult VKAPI_CALL submit_queue_submit2(VkQueue queue, uint32_t count, const VkSubmitInfo2 *infos,
                                          VkFence fence)
 {
-    const struct batch all = {BATCH_SUBMIT2, count, infos};
+    const struct batch all = {BATCH_SUBMIT2, count, infos, fence};
 
-    return give_all(queue, &all, fence);
+    return give_all(queue, &all);
 }
 
 VkResult VKAPI_CALL submit_queue_bind_sparse(VkQueue queue, uint32_t count,
                                              const VkBindSparseInfo *infos, VkFence fence)
 {
-    const struct batch all = {BATCH_SPARSE, count, infos};
+    const struct batch all = {BATCH_SPARSE, count, infos, fence};
 
-    return give_all(queue, &all, fence);
+    return give_all(queue, &all);
 }
 
 VkResult VKAPI_CALL submit_queue_present(VkQueue queue, const VkPresentInfoKHR *info)
 {
-    const struct batch all = {BATCH_PRESENT, 1, info};
+    const struct batch all = {BATCH_PRESENT, 1, info, VK_NULL_HANDLE};
 
-    return give_all(queue, &all, VK_NULL_HANDLE);
+    return give_all(queue, &all);
 }

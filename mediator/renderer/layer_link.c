@@ -106,7 +106,7 @@ static int welcome(const struct layer_link *link, int channel, uint32_t slot)
     const int fds[LAYER_FDS] = {
         [LAYER_FD_GRANT] = c->grant,       [LAYER_FD_ACK] = c->ack,
         [LAYER_FD_DOORBELL] = c->doorbell, [LAYER_FD_MEMORY] = c->memory_fd,
-        [LAYER_FD_WORK] = c->work_fd,
+        [LAYER_FD_WORK] = c->work_fd,      [LAYER_FD_COMPLETIONS] = c->completions_fd,
     };
 
     if (link->grant)

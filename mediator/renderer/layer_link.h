@@ -18,8 +18,9 @@ struct layer_link_config {
     int grant, ack, doorbell; /* of the lease; -1 = there is none */
     int memory_fd;            /* of memory */
     struct layer_memory *memory;
-    int work_fd;   /* of the trace, see protocol/work_ring.h; not needed without a lease */
-    int broker_fd; /* to aliquotd, which is told who has a slot; -1 = nobody is */
+    int work_fd;        /* of the trace, see protocol/work_ring.h; not needed without a lease */
+    int completions_fd; /* of a struct eventcount; likewise */
+    int broker_fd;      /* to aliquotd, which is told who has a slot; -1 = nobody is */
 };
 
 /* Negative errno. */

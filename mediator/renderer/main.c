@@ -24,6 +24,7 @@
 #include "mediator/renderer/options.h"
 #include "mediator/renderer/self_limit.h"
 #include "mediator/renderer/sigbus.h"
+#include "protocol/eventcount.h"
 #include "protocol/layer_memory.h"
 #include "protocol/work_ring.h"
 
@@ -55,8 +56,10 @@ struct renderer {
     int memory_fd;
     struct layer_memory *memory; /* GL's and Vulkan's */
     int work_fd;
-    struct work_rings *work;   /* for the trace */
-    struct layer_link *layers; /* NULL = without Vulkan */
+    struct work_rings *work; /* for the trace */
+    int completions_fd;
+    struct eventcount *completions; /* what Vulkan has done, for its guests; NULL without it */
+    struct layer_link *layers;      /* NULL = without Vulkan */
 };
 
 static void stop(struct renderer *r, int exit_code)
@@ -101,6 +104,7 @@ static int serve(struct renderer *r, int fd)
         .scanouts = r->options.scanouts,
         .dmabuf = r->options.dmabuf,
         .hostmem_bytes = r->options.hostmem_bytes,
+        .completions_fd = r->layers != NULL && r->gate != NULL ? r->completions_fd : -1,
         .width = r->options.width,
         .height = r->options.height,
         .stats = r->stats,
@@ -241,9 +245,19 @@ static int set_up_work(struct renderer *r)
     return result;
 }
 
+/* By which the guests' own processes hear of what their work on the GPU has come to. */
+static int set_up_completions(struct renderer *r)
+{
+    int result = eventcount_create(&r->completions_fd, &r->completions);
+
+    if (result < 0)
+        log_error("no page for the ends of Vulkan's work: %s", strerror(-result));
+    return result;
+}
+
 static int set_up_memory(struct renderer *r)
 {
-    if (set_up_quota(r) < 0 || set_up_work(r) < 0)
+    if (set_up_quota(r) < 0 || set_up_work(r) < 0 || set_up_completions(r) < 0)
         return -ENOMEM;
     self_limit(guest_limits(r).max_total_bytes);
     self_keep_freed();
@@ -293,6 +307,7 @@ static int set_up_layers(struct renderer *r)
         .memory_fd = r->memory_fd,
         .memory = r->memory,
         .work_fd = r->work_fd,
+        .completions_fd = r->completions_fd,
         .broker_fd = r->options.broker_fd,
     };
 
@@ -425,6 +440,7 @@ static void finish(struct renderer *r)
     layer_link_destroy(r->layers);
     layer_memory_unmap(r->memory);
     work_rings_unmap(r->work);
+    eventcount_unmap(r->completions);
     gate_destroy(r->gate);
     idle_watch_destroy(r->idle);
     sd_event_unref(r->event);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/layer/host.h"
 
+#include "protocol/eventcount.h"
 #include "protocol/msg_socket.h"
 
 #include <errno.h>
@@ -45,6 +46,7 @@ void host_create(struct host *h)
     h->memory = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, h->memory_fd, 0);
     assert_ptr_not_equal(h->memory, MAP_FAILED);
     assert_int_equal(work_rings_create(&h->work_fd, &h->work), 0);
+    assert_int_equal(eventcount_create(&h->completions_fd, &h->completions), 0);
     h->memory->magic = LAYER_MAGIC;
     h->memory->version = LAYER_VERSION;
     h->memory->quota_bytes = UINT64_MAX;
@@ -63,6 +65,8 @@ void host_destroy(struct host *h)
     close(h->memory_fd);
     work_rings_unmap(h->work);
     close(h->work_fd);
+    eventcount_unmap(h->completions);
+    close(h->completions_fd);
 }
 
 /* ---- the client ----------------------------------------------------------------------------- */
@@ -105,11 +109,10 @@ static void exec_client(const struct host *h, const char *layers, const char *op
 
 static void answer_hello(struct host *h, enum host_answer answer)
 {
-    const int fds[LAYER_FDS] = {[LAYER_FD_GRANT] = h->grant_fd,
-                                [LAYER_FD_ACK] = h->ack_fd,
-                                [LAYER_FD_DOORBELL] = h->doorbell_fd,
-                                [LAYER_FD_MEMORY] = h->memory_fd,
-                                [LAYER_FD_WORK] = h->work_fd};
+    const int fds[LAYER_FDS] = {
+        [LAYER_FD_GRANT] = h->grant_fd,       [LAYER_FD_ACK] = h->ack_fd,
+        [LAYER_FD_DOORBELL] = h->doorbell_fd, [LAYER_FD_MEMORY] = h->memory_fd,
+        [LAYER_FD_WORK] = h->work_fd,         [LAYER_FD_COMPLETIONS] = h->completions_fd};
     struct layer_msg msg;
     struct iovec iov = {.iov_base = &msg, .iov_len = sizeof(msg)};
     struct pollfd waiter = {.fd = h->shared_fd, .events = POLLIN};

@@ -21,7 +21,8 @@ struct host {
     struct lease_terms terms;
     struct lease_grant_page *grant;
     const struct lease_ack_page *ack;
-    int grant_fd, ack_fd, doorbell_fd, memory_fd, work_fd;
+    struct eventcount *completions;
+    int grant_fd, ack_fd, doorbell_fd, memory_fd, work_fd, completions_fd;
     struct layer_memory *memory;
     const struct work_rings *work;
     struct lease_ack seen; /* of HOST_SLOT */

@@ -292,6 +292,7 @@ void fake_create(struct fake *f)
     f->link.slot = &f->memory.slots[FAKE_SLOT];
     f->ring = f->link.ring = aligned_alloc(_Alignof(struct work_ring), sizeof(*f->ring));
     assert_non_null(f->ring);
+    f->link.completions = &f->completions;
     memset(f->ring, 0, sizeof(*f->ring));
     gpu.may_finish = gpu.started = gpu.finished = gpu.waits = 0;
     gpu.finishes_when_looked_at = false;
@@ -463,6 +464,9 @@ void fake_signal(struct fake *f, VkSemaphore timeline, uint64_t value)
     assert_int_equal(signal_semaphore(f->device->handle, &info), VK_SUCCESS);
 }
 
+/* The driver does nothing with it. */
+static const VkFence fake_fence = (VkFence)&gpu;
+
 VkResult fake_submit(struct fake *f, unsigned queue, struct fake_work work)
 {
     static const VkPipelineStageFlags all = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
@@ -483,5 +487,6 @@ VkResult fake_submit(struct fake *f, unsigned queue, struct fake_work work)
                                .signalSemaphoreCount = work.signal != VK_NULL_HANDLE,
                                .pSignalSemaphores = &work.signal};
 
-    return submit_queue_submit(f->queues[queue], 1, &info, VK_NULL_HANDLE);
+    return submit_queue_submit(f->queues[queue], 1, &info,
+                               work.fence ? fake_fence : VK_NULL_HANDLE);
 }

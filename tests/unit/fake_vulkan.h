@@ -25,6 +25,7 @@ struct fake {
     struct link link;
     struct layer_memory memory;
     struct work_ring *ring;
+    struct eventcount completions;
     struct layer_instance instance;
     struct layer_device *device; /* owned by the layer's code */
     VkQueue queues[FAKE_QUEUES];
@@ -65,7 +66,8 @@ void fake_signal(struct fake *f, VkSemaphore timeline, uint64_t value);
 struct fake_work {
     VkSemaphore wait, signal;
     uint64_t wait_value, signal_value;
-    bool idle; /* it has no command buffer */
+    bool idle;  /* it has no command buffer */
+    bool fence; /* a fence is signalled behind it */
 };
 VkResult fake_submit(struct fake *f, unsigned queue, struct fake_work work);
 

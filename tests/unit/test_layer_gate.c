@@ -479,33 +479,6 @@ static void test_more_than_the_ring(void **state)
     assert_int_equal(fake_finished(), GATE_PIECES + 500);
 }
 
-/* While they end one after the other, the driver has not to wake anybody for each. */
-static void test_short_ones_are_looked_for(void **state)
-{
-    struct fake *f = *state;
-
-    f->terms.ungated = true;
-    fake_grant(f);
-    fake_finish_when_looked_at();
-    for (unsigned i = 0; i < 40; i++)
-        assert_int_equal(fake_submit(f, 0, work), VK_SUCCESS);
-    fake_await_in_flight(f, 0);
-    assert_true(fake_waits() < 10);
-}
-
-/* One that does not end is waited for. */
-static void test_long_ones_are_waited_for(void **state)
-{
-    struct fake *f = *state;
-
-    fake_grant(f);
-    assert_int_equal(fake_submit(f, 0, work), VK_SUCCESS);
-    while (fake_waits() == 0)
-        sched_yield();
-    fake_finish(1);
-    fake_await_in_flight(f, 0);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -530,8 +503,6 @@ int main(void)
         TEST(test_device_lost),
         TEST(test_revoked),
         TEST(test_more_than_the_ring),
-        TEST(test_short_ones_are_looked_for),
-        TEST(test_long_ones_are_waited_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

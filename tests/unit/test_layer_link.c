@@ -4,6 +4,7 @@
 
 #include "mediator/base/util.h"
 #include "protocol/broker.h"
+#include "protocol/eventcount.h"
 #include "protocol/layer_memory.h"
 #include "protocol/lease_wait.h"
 #include "protocol/msg_socket.h"
@@ -30,7 +31,8 @@ struct fixture {
     const struct layer_memory *seen;
     struct layer_memory *memory;
     const struct work_rings *work;
-    int grant_fd, ack_fd, doorbell, memory_fd, work_fd, broker_sock[2];
+    struct eventcount *completions;
+    int grant_fd, ack_fd, doorbell, memory_fd, work_fd, completions_fd, broker_sock[2];
     struct layer_link *link;
 };
 
@@ -44,6 +46,7 @@ static void make(struct fixture *f, bool gated, uint32_t slots)
     assert_int_equal(layer_memory_map(f->memory_fd, &f->memory), 0);
     layer_memory_init(f->memory, QUOTA);
     assert_int_equal(work_rings_create(&f->work_fd, &f->work), 0);
+    assert_int_equal(eventcount_create(&f->completions_fd, &f->completions), 0);
     if (gated) {
         assert_int_equal(lease_grant_page_create(&f->grant_fd, &f->grant), 0);
         assert_int_equal(lease_ack_page_create(&f->ack_fd, &f->ack), 0);
@@ -56,6 +59,7 @@ static void make(struct fixture *f, bool gated, uint32_t slots)
     config.memory_fd = f->memory_fd;
     config.memory = f->memory;
     config.work_fd = f->work_fd;
+    config.completions_fd = f->completions_fd;
     config.broker_fd = f->broker_sock[0];
     assert_int_equal(layer_link_create(&config, &f->link), 0);
     assert_int_equal(layer_link_start(f->link), 0);
@@ -69,8 +73,9 @@ static void finish(struct fixture *f)
     layer_memory_unmap(f->memory);
     layer_memory_unmap(f->seen);
     work_rings_unmap(f->work);
-    const int fds[] = {f->grant_fd, f->ack_fd,         f->doorbell,      f->memory_fd,
-                       f->work_fd,  f->broker_sock[0], f->broker_sock[1]};
+    eventcount_unmap(f->completions);
+    const int fds[] = {f->grant_fd, f->ack_fd,         f->doorbell,       f->memory_fd,
+                       f->work_fd,  f->completions_fd, f->broker_sock[0], f->broker_sock[1]};
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
@@ -143,6 +148,7 @@ static void test_welcome(void **state)
     struct lease_ack_page *ack;
     struct layer_memory *memory;
     struct work_rings *work;
+    struct eventcount *completions;
     struct work seen;
     uint64_t cursor = 0, lost = 0;
 
@@ -166,6 +172,10 @@ static void test_welcome(void **state)
     assert_int_equal(work_ring_take(&f.work->slots[1], &cursor, &seen, 1, &lost), 1);
     assert_int_equal(seen.end_ns, 7);
     work_rings_unmap(work);
+    assert_int_equal(eventcount_map(w.fds[LAYER_FD_COMPLETIONS], &completions), 0);
+    eventcount_signal(completions);
+    assert_int_equal(eventcount_read(f.completions), 1);
+    eventcount_unmap(completions);
     eventfd_t rung;
     assert_int_equal(eventfd_read(f.doorbell, &rung), 0);
 
