@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct eventcount;
+
 struct transport {
     /* Of its own structs, which begin with the common ones. They are allocated zeroed. */
     size_t vgpu_bytes, context_bytes, resource_bytes, fence_bytes;
@@ -45,6 +47,9 @@ struct transport {
     int (*capset)(struct aliquot_vgpu *vgpu, uint32_t id, uint32_t version, void *buf, size_t size,
                   size_t *ret_bytes);
     int (*sync)(struct aliquot_vgpu *vgpu);
+    /* What the device counts of ends on the GPU, or NULL: there is none (yet). Without the lock, as
+     * long as the vGPU is not closed; the function itself may be NULL. */
+    struct eventcount *(*completions)(struct aliquot_vgpu *vgpu);
 
     /* Contexts. destroy tells the device, if the vGPU is not lost; release does not, and may be
      * called without the lock, in a fork too. Both free the struct. */

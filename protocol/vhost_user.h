@@ -76,7 +76,12 @@ enum vhost_user_protocol_feature { /* bit numbers, not masks */
  * it promises to take what is on the channel of SET_BACKEND_REQ_FD before it believes the answer to
  * a RESOURCE_MAP_BLOB. So SHMEM_MAP comes without VHOST_USER_NEED_REPLY and before that answer, and
  * SHMEM_UNMAP not at all: what it wanted hidden it knows. QEMU takes no bit that it does not know.
+ *
+ * Such a front-end finds one more region, VHOST_USER_SHMID_COMPLETIONS, which has no place among
+ * the device's: a struct eventcount of the vGPU. A SHMEM_MAP shows it, the first message on that
+ * channel.
  */
+#define VHOST_USER_SHMID_COMPLETIONS 255
 
 /* Regions of one SET_MEM_TABLE. */
 #define VHOST_USER_MEM_TABLE_MAX 8

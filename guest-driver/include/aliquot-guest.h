@@ -173,6 +173,22 @@ ALIQUOT_EXPORT int aliquot_capset(struct aliquot_vgpu *vgpu, uint32_t id, uint32
 ALIQUOT_EXPORT int aliquot_sync(struct aliquot_vgpu *vgpu);
 
 /*
+ * For who has a way of his own to see whether Vulkan's work is done, as by looking into a buffer
+ * that the work writes to: in place of looking again and again, he sleeps until something of the
+ * vGPU has ended on the GPU.
+ *
+ * aliquot_completions() gives the number of such events so far, which wraps; it is read before one
+ * looks. aliquot_completions_wait() sleeps until there was one more than `seen`, at most for
+ * timeout_ns, and returns 0 in either case, or for no reason at all: what has ended may be
+ * somebody else's, and not every end is told. Not for OpenGL: that is what fences are for.
+ * -EOPNOTSUPP: the device tells nothing: always so through a render node, and before the first
+ * context is there. The first takes no lock and may be called from anywhere.
+ */
+ALIQUOT_EXPORT int aliquot_completions(struct aliquot_vgpu *vgpu, uint32_t *ret_count);
+ALIQUOT_EXPORT int aliquot_completions_wait(struct aliquot_vgpu *vgpu, uint32_t seen,
+                                            int64_t timeout_ns);
+
+/*
  * Copies the last error's text ("SUBMIT_3D: ERR_INVALID_PARAMETER") to buf, cut to size and
  * NUL-terminated; "" if there was none. Returns the length of the whole text, or -EOWNERDEAD. Works
  * on a lost vGPU.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest-driver/vhost_user/frontend.h"
 #include "guest-driver/vhost_user/vhost.h"
+#include "protocol/eventcount.h"
 #include "protocol/msg_socket.h"
 #include "protocol/vhost_user.h"
 
@@ -267,6 +268,8 @@ static int make_channel(struct frontend *f, int64_t deadline_ns)
     if (bytes % GUEST_HEAP_GRANULE != 0 || bytes > HOST_VISIBLE_MAX_BYTES)
         return fail(f, -EPROTO, "GET_SHMEM_CONFIG: a region of %llu bytes",
                     (unsigned long long)bytes);
+    f->has_completions =
+        bytes != 0 && config.sizes[VHOST_USER_SHMID_COMPLETIONS] == EVENTCOUNT_BYTES;
     if (bytes == 0) {
         close(f->channel);
         f->channel = -1;

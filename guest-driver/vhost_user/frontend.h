@@ -32,6 +32,7 @@ struct frontend {
     int channel; /* owned: what the server has to say of the host-visible region; does not block;
                     -1 = there is no such region */
     uint64_t host_visible_bytes;
+    bool has_completions; /* the channel will show an eventcount */
     uint64_t memory_bytes;
     bool reply_ack;    /* messages can ask for an ack */
     uint64_t features; /* negotiated, without the vhost-user bit */

@@ -19,17 +19,20 @@ void host_visible_finish(struct host_visible *v)
         close(v->sock);
     if (v->input_fd >= 0)
         close(v->input_fd);
+    eventcount_unmap(v->completions);
     guest_heap_finish(&v->heap);
     host_visible_init(v);
 }
 
-int host_visible_start(struct host_visible *v, int sock, uint64_t bytes)
+int host_visible_start(struct host_visible *v, int sock, uint64_t bytes, bool shows_completions)
 {
     int result = guest_heap_init(&v->heap, bytes);
 
-    if (result == 0)
-        v->sock = sock;
-    return result;
+    if (result < 0)
+        return result;
+    v->sock = sock;
+    v->shows_completions = shows_completions;
+    return 0;
 }
 
 /* ---- messages in ---------------------------------------------------------------------------- */
@@ -150,6 +153,28 @@ static bool show(struct vhost_vgpu *vgpu, const struct vhost_user_mmap *map)
     return true;
 }
 
+/* The eventcount, once. Read and written by others at will, it is believed in nothing. False: it is
+ * not what was announced. */
+static bool show_completions(struct host_visible *v, const struct vhost_user_mmap *map)
+{
+    if (!v->shows_completions || map->fd_offset != 0 || map->shm_offset != 0 ||
+        map->len != EVENTCOUNT_BYTES || !is_long_enough(v->input_fd, 0, EVENTCOUNT_BYTES))
+        return false;
+    v->shows_completions = false;
+    struct eventcount *mapped;
+    if (eventcount_map(v->input_fd, &mapped) < 0)
+        return false;
+    __atomic_store_n(&v->completions, mapped, __ATOMIC_RELEASE);
+    return true;
+}
+
+static bool do_map(struct vhost_vgpu *vgpu, const struct vhost_user_mmap *map)
+{
+    if (map->shmid == VHOST_USER_SHMID_COMPLETIONS)
+        return show_completions(&vgpu->visible, map);
+    return is_inside(&vgpu->visible, map) && show(vgpu, map);
+}
+
 /* ---- serving -------------------------------------------------------------------------------- */
 
 static int answer(struct host_visible *v, uint64_t status)
@@ -194,7 +219,7 @@ static int obey(struct vhost_vgpu *vgpu, uint64_t *ret_status)
         /* Nobody is shown anything at these offsets but by our own commands, so that what is hidden
          * there is a matter of our own, too. */
         *ret_status =
-            !is_inside(v, &map) || (map.flags & ~VHOST_USER_MMAP_RW) || (maps && !show(vgpu, &map));
+            (map.flags & ~VHOST_USER_MMAP_RW) || !(maps ? do_map(vgpu, &map) : is_inside(v, &map));
         return 0;
     default:
         return -EPROTO;

@@ -19,6 +19,7 @@
 #define ALIQUOT_GUEST_HOST_VISIBLE_H
 
 #include "guest-driver/vhost_user/guest_heap.h"
+#include "protocol/eventcount.h"
 #include "protocol/vhost_user.h"
 
 #include <stdbool.h>
@@ -26,9 +27,11 @@
 struct vhost_vgpu;
 
 struct host_visible {
-    int sock;               /* owned: the channel; -1 = there is no region */
-    struct guest_heap heap; /* of its offsets */
-    bool asks;              /* the server waits for our answers before it gives its own */
+    int sock;                       /* owned: the channel; -1 = there is no region */
+    struct guest_heap heap;         /* of its offsets */
+    bool asks;                      /* the server waits for our answers before it gives its own */
+    bool shows_completions;         /* it has yet to show the eventcount */
+    struct eventcount *completions; /* owned mapping; NULL = there is none; atomic */
     struct {
         struct vhost_user_header header;
         struct vhost_user_mmap map;
@@ -41,8 +44,9 @@ struct host_visible {
 void host_visible_init(struct host_visible *v);
 void host_visible_finish(struct host_visible *v);
 
-/* Takes over the channel's socket, which must not block; consumed on success only. */
-int host_visible_start(struct host_visible *v, int sock, uint64_t bytes);
+/* Takes over the channel's socket, which must not block; consumed on success only.
+ * shows_completions: as the server has announced. */
+int host_visible_start(struct host_visible *v, int sock, uint64_t bytes, bool shows_completions);
 
 /* Does what the server has said by now, up to so many messages. May lose the vGPU. */
 void host_visible_serve(struct vhost_vgpu *vgpu, unsigned max_messages);

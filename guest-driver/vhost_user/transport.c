@@ -157,8 +157,8 @@ static int start(struct vhost_vgpu *vgpu, const struct aliquot_open_args *args)
     if (result == 0)
         result = frontend_start(&vgpu->front, rings, deadline_ns);
     if (result == 0 && vgpu->front.channel >= 0) {
-        result =
-            host_visible_start(&vgpu->visible, vgpu->front.channel, vgpu->front.host_visible_bytes);
+        result = host_visible_start(&vgpu->visible, vgpu->front.channel,
+                                    vgpu->front.host_visible_bytes, vgpu->front.has_completions);
         if (result == 0)
             vgpu->front.channel = -1;
     }
@@ -230,6 +230,11 @@ static void vhost_get_info(struct aliquot_vgpu *base, struct aliquot_info *info)
     info->host_visible_free_bytes = vgpu->visible.heap.free_bytes;
 }
 
+static struct eventcount *vhost_completions(struct aliquot_vgpu *base)
+{
+    return __atomic_load_n(&vhost_vgpu(base)->visible.completions, __ATOMIC_ACQUIRE);
+}
+
 const struct transport transport_vhost_user = {
     .vgpu_bytes = sizeof(struct vhost_vgpu),
     .context_bytes = sizeof(struct aliquot_context),
@@ -245,6 +250,7 @@ const struct transport transport_vhost_user = {
     .capset_info = vhost_capset_info,
     .capset = vhost_capset,
     .sync = vhost_sync,
+    .completions = vhost_completions,
     .context_create = vhost_context_create,
     .context_destroy = vhost_context_destroy,
     .context_release = vhost_context_release,

@@ -429,11 +429,7 @@ static int get_shmem_config(struct vhost_backend *be, struct vhost_message *msg)
 
     if ((be->protocol_features & BIT(VHOST_USER_PROTOCOL_F_SHMEM)) == 0)
         return refuse(msg, -EOPNOTSUPP, "a protocol feature that was not acknowledged");
-    *config = (struct vhost_user_shmem_config){0};
-    if (vhost_shmem_offered(be)) {
-        config->nregions = 1;
-        config->sizes[VIRTIO_GPU_SHM_ID_HOST_VISIBLE] = be->config.hostmem_bytes;
-    }
+    vhost_shmem_describe(be, config);
     msg->answer_bytes = sizeof(*config);
     return 0;
 }

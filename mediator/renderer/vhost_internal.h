@@ -147,6 +147,8 @@ void vhost_shmem_finish(struct vhost_backend *be);
 int vhost_shmem_set_fd(struct vhost_backend *be, int fd);
 /* True if the front-end shows blobs to the guest, by what it has negotiated. */
 bool vhost_shmem_offered(const struct vhost_backend *be);
+/* The regions that this front-end may know of. */
+void vhost_shmem_describe(const struct vhost_backend *be, struct vhost_user_shmem_config *ret);
 /* A region of the front-end's memory table that is a blob of ours is none of the guest's RAM: true,
  * and it is remembered. */
 bool vhost_shmem_region_added(struct vhost_backend *be, const struct vhost_user_region *region,

@@ -12,6 +12,7 @@
 #include "mediator/renderer/vhost_shmem_internal.h"
 
 #include "mediator/base/util.h"
+#include "protocol/eventcount.h"
 #include "protocol/msg_socket.h"
 
 #include <fcntl.h>
@@ -77,7 +78,7 @@ static void socket_lost(struct vhost_backend *be, const char *why)
 
 /* fd -1 = none. 0; -EAGAIN where the socket is full, or its other end gone, of which the event loop
  * tells; or -ENOMEM. */
-static int send_message(struct vhost_backend *be, uint32_t type, uint32_t flags,
+static int send_message(struct vhost_backend *be, uint32_t type, uint32_t flags, uint8_t shmid,
                         const struct gpu_shmem_map *map)
 {
     struct vhost_user_header hdr = {
@@ -86,7 +87,7 @@ static int send_message(struct vhost_backend *be, uint32_t type, uint32_t flags,
         .size = sizeof(struct vhost_user_mmap),
     };
     struct vhost_user_mmap mmap = {
-        .shmid = VIRTIO_GPU_SHM_ID_HOST_VISIBLE,
+        .shmid = shmid,
         .fd_offset = map->fd_offset,
         .shm_offset = map->offset,
         .len = map->bytes,
@@ -117,7 +118,20 @@ int vhost_request_show(struct vhost_backend *be, const struct gpu_shmem_map *arg
         return -EPIPE;
     if (!reads_on(be))
         return -ENOMEM;
-    return send_message(be, VHOST_USER_BACKEND_SHMEM_MAP, 0, args) < 0 ? -ENOMEM : 0;
+    return send_message(be, VHOST_USER_BACKEND_SHMEM_MAP, 0, VIRTIO_GPU_SHM_ID_HOST_VISIBLE, args) <
+                   0
+               ? -ENOMEM
+               : 0;
+}
+
+/* The first message to a new socket. */
+static void show_completions(struct vhost_backend *be)
+{
+    const struct gpu_shmem_map map = {.fd = be->config.completions_fd, .bytes = EVENTCOUNT_BYTES};
+
+    /* Who has filled his new socket himself does without. */
+    if (send_message(be, VHOST_USER_BACKEND_SHMEM_MAP, 0, VHOST_USER_SHMID_COMPLETIONS, &map) < 0)
+        log_debug("the front-end can't be shown what ends on the GPU");
 }
 
 static int send_request(struct vhost_backend *be, const struct vhost_shmem_request *req)
@@ -129,7 +143,7 @@ static int send_request(struct vhost_backend *be, const struct vhost_shmem_reque
         .bytes = req->map->bytes,
     };
 
-    return send_message(be, req->type, VHOST_USER_NEED_REPLY, &map);
+    return send_message(be, req->type, VHOST_USER_NEED_REPLY, VIRTIO_GPU_SHM_ID_HOST_VISIBLE, &map);
 }
 
 static int want_events(struct vhost_backend *be, bool out)
@@ -335,5 +349,7 @@ int vhost_shmem_set_fd(struct vhost_backend *be, int fd)
     vhost_batch_end(be);
     be->shmem.fd = fd;
     be->shmem.fd_source = source;
+    if (vhost_shmem_has_completions(be))
+        show_completions(be);
     return 0;
 }

@@ -14,6 +14,7 @@
 #include "mediator/renderer/vhost_shmem_internal.h"
 
 #include "mediator/base/util.h"
+#include "protocol/eventcount.h"
 
 #include <string.h>
 
@@ -43,6 +44,24 @@ bool vhost_shmem_offered(const struct vhost_backend *be)
 static bool is_driver(const struct vhost_backend *be)
 {
     return has_protocol_feature(be, VHOST_USER_PROTOCOL_F_ALIQUOT_DRIVER);
+}
+
+bool vhost_shmem_has_completions(const struct vhost_backend *be)
+{
+    return is_driver(be) && vhost_shmem_offered(be) && be->config.completions_fd >= 0;
+}
+
+void vhost_shmem_describe(const struct vhost_backend *be, struct vhost_user_shmem_config *ret)
+{
+    *ret = (struct vhost_user_shmem_config){0};
+    if (vhost_shmem_offered(be)) {
+        ret->nregions++;
+        ret->sizes[VIRTIO_GPU_SHM_ID_HOST_VISIBLE] = be->config.hostmem_bytes;
+    }
+    if (vhost_shmem_has_completions(be)) {
+        ret->nregions++;
+        ret->sizes[VHOST_USER_SHMID_COMPLETIONS] = EVENTCOUNT_BYTES;
+    }
 }
 
 void vhost_shmem_watch_time(struct vhost_backend *be)

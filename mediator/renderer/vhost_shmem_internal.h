@@ -39,6 +39,8 @@ struct vhost_shmem_request {
 };
 
 uint64_t vhost_shmem_now_us(struct vhost_backend *be);
+/* The front-end is the driver itself, and may be shown what ends on the GPU. */
+bool vhost_shmem_has_completions(const struct vhost_backend *be);
 /* Tells the device, if it still waits. */
 void vhost_shmem_done(struct vhost_backend *be, struct gpu_cmd *cmd, int result);
 /* Has the clock looked at; see CHECK_US in vhost_shmem.c. */

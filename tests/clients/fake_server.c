@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/clients/fake_server.h"
 
+#include "protocol/eventcount.h"
 #include "protocol/iov.h"
 #include "protocol/msg_socket.h"
 #include "protocol/vhost_user.h"
@@ -168,10 +169,14 @@ static bool obey(struct fake_server *s, uint32_t request, union vhost_user_paylo
         return true;
     case VHOST_USER_SET_BACKEND_REQ_FD:
         keep_fd(&s->shmem.channel, fds, n_fds);
+        if (s->shmem.to_driver && s->options.completions != COMPLETIONS_NONE)
+            fake_shmem_show_completions(&s->shmem, s->options.completions);
         return true;
     case VHOST_USER_GET_SHMEM_CONFIG:
         p->shmem_config = (struct vhost_user_shmem_config){
             .nregions = 1, .sizes[VIRTIO_GPU_SHM_ID_HOST_VISIBLE] = s->options.shmem_bytes};
+        if (s->options.completions != COMPLETIONS_UNANNOUNCED && s->shmem.completions)
+            p->shmem_config.sizes[VHOST_USER_SHMID_COMPLETIONS] = EVENTCOUNT_BYTES;
         return reply(s, request, &p->shmem_config, sizeof(p->shmem_config));
     case VHOST_USER_GET_QUEUE_NUM:
         return reply_u64(s, request, 2);
@@ -448,6 +453,7 @@ uint32_t fake_server_stop(struct fake_server *s)
     pthread_join(s->thread, NULL);
     for (unsigned i = 0; i < s->n_held; i++)
         vring_chain_finish(&s->held[i].chain);
+    eventcount_unmap(s->shmem.completions);
     for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         if (*fds[i] >= 0)
             close(*fds[i]);

@@ -52,6 +52,7 @@ struct fake_options {
     uint64_t shmem_bytes; /* 0 = no blobs; else of the host-visible region */
     bool no_region;       /* has blobs all the same */
     enum fake_shmem_fault shmem_fault;
+    enum fake_completions completions; /* with SHMEM_UNSAID */
 };
 
 struct fake_server;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/clients/fake_shmem.h"
 
+#include "protocol/eventcount.h"
 #include "protocol/iov.h"
 #include "protocol/msg_socket.h"
 #include "protocol/vhost_user.h"
@@ -146,6 +147,30 @@ static void send_map(struct fake_shmem *shmem, enum fake_shmem_fault fault, stru
     close_fds(pair, 2);
 }
 
+void fake_shmem_show_completions(struct fake_shmem *shmem, enum fake_completions how)
+{
+    struct message m = {
+        .header = {VHOST_USER_BACKEND_SHMEM_MAP, VHOST_USER_VERSION, sizeof(m.map)},
+        .map = {.shmid = VHOST_USER_SHMID_COMPLETIONS,
+                .fd_offset = how == COMPLETIONS_BAD_FD_OFFSET ? 4096 : 0,
+                .shm_offset = how == COMPLETIONS_OTHER_PLACE ? 4096 : 0,
+                .len = how == COMPLETIONS_OTHER_SIZE ? 8192 : EVENTCOUNT_BYTES,
+                .flags = how == COMPLETIONS_BAD_FLAGS ? ~0ull : VHOST_USER_MMAP_RW},
+    };
+    int pair[2] = {-1, -1}, short_fd = memfd_create("short", MFD_CLOEXEC), fd, shown;
+
+    if (eventcount_create(&fd, &shmem->completions) < 0 || pipe2(pair, O_CLOEXEC) < 0 ||
+        ftruncate(short_fd, EVENTCOUNT_BYTES - 1) < 0)
+        abort();
+    shown = how == COMPLETIONS_SHORT_FD ? short_fd : how == COMPLETIONS_PIPE ? pair[0] : fd;
+    say(shmem, &m, sizeof(m), &shown, how == COMPLETIONS_NO_FD ? 0 : 1);
+    if (how == COMPLETIONS_TWICE)
+        say(shmem, &m, sizeof(m), &short_fd, 1);
+    close(fd);
+    close(short_fd);
+    close_fds(pair, 2);
+}
+
 static void map(struct fake_shmem *shmem, enum fake_shmem_fault fault, uint32_t id, uint64_t offset)
 {
     bool asks = fault == SHMEM_ASKING || fault == SHMEM_TWICE || fault == SHMEM_OTHER_PLACE;
@@ -211,6 +236,8 @@ uint32_t fake_shmem_command(struct fake_shmem *shmem, enum fake_shmem_fault faul
         struct virtio_gpu_resource_unmap_blob unmap;
     } request = {0};
 
+    if (shmem->completions)
+        eventcount_signal(shmem->completions);
     iov_read_at(chain->iov, chain->n_out, 0, &request, sizeof(request));
     switch (request.header.type) {
     case VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB:

@@ -47,6 +47,22 @@ enum fake_shmem_fault {
     SHMEM_UNMAP_FD, /* SHMEM_UNMAP with a descriptor */
 };
 
+/* What it shows of what ends on the GPU, if the client is the driver. Each command that it takes
+ * counts as such an end. */
+enum fake_completions {
+    COMPLETIONS_NONE,
+    COMPLETIONS_SHOWN,
+    COMPLETIONS_TWICE,
+    COMPLETIONS_UNANNOUNCED, /* the faults */
+    COMPLETIONS_OTHER_SIZE,
+    COMPLETIONS_SHORT_FD,
+    COMPLETIONS_BAD_FD_OFFSET,
+    COMPLETIONS_OTHER_PLACE,
+    COMPLETIONS_BAD_FLAGS,
+    COMPLETIONS_PIPE,
+    COMPLETIONS_NO_FD,
+};
+
 #define FAKE_BLOBS 64
 
 struct fake_shmem {
@@ -54,7 +70,11 @@ struct fake_shmem {
     bool to_driver;                                  /* the client has said that it is the driver */
     uint64_t sizes[FAKE_BLOBS], offsets[FAKE_BLOBS]; /* by resource id */
     uint32_t refusals;                               /* answers that were not 0 */
+    struct eventcount *completions;                  /* owned, or NULL */
 };
+
+/* The channel is there. */
+void fake_shmem_show_completions(struct fake_shmem *shmem, enum fake_completions how);
 
 /* Looks at a command on its way; it may be one about blobs. Returns the error to answer it with, or
  * 0: as usual. */

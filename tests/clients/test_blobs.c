@@ -357,14 +357,106 @@ static void test_fence_alone(void **state)
     end(&s);
 }
 
+/* ---- what ends on the GPU -------------------------------------------------------------------- */
+
+static void begin_showing(struct scene *s, enum fake_completions how)
+{
+    begin(s, &(struct fake_options){
+                 .shmem_bytes = REGION_BYTES, .shmem_fault = SHMEM_UNSAID, .completions = how});
+}
+
+static void *wait_for_more(void *opaque)
+{
+    struct scene *s = opaque;
+    uint32_t seen = 0, count = 0;
+
+    if (aliquot_completions(s->vgpu, &seen) < 0)
+        return s;
+    for (count = seen; count == seen; aliquot_completions(s->vgpu, &count))
+        if (aliquot_completions_wait(s->vgpu, seen, 3600000000000ll) < 0)
+            return s;
+    return NULL;
+}
+
+static void test_completions(void **state)
+{
+    static const enum fake_completions ways[] = {COMPLETIONS_SHOWN, COMPLETIONS_TWICE};
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct scene s;
+        uint32_t before, after;
+        pthread_t thread;
+        void *failed;
+
+        begin_showing(&s, ways[i]);
+        assert_int_equal(aliquot_completions(s.vgpu, &before), 0);
+        assert_int_equal(aliquot_sync(s.vgpu), 0);
+        assert_int_equal(aliquot_completions(s.vgpu, &after), 0);
+        assert_int_not_equal(after, before);
+        /* There was one since; and none in time. */
+        assert_int_equal(aliquot_completions_wait(s.vgpu, before, 3600000000000ll), 0);
+        assert_int_equal(aliquot_completions_wait(s.vgpu, after, 1000), 0);
+
+        pthread_create(&thread, NULL, wait_for_more, &s);
+        while (pthread_tryjoin_np(thread, &failed) == EBUSY)
+            assert_int_equal(aliquot_sync(s.vgpu), 0);
+        assert_null(failed);
+        end(&s);
+    }
+}
+
+/* A server that shows something else shows nothing, and is served otherwise. */
+static void test_completions_faults(void **state)
+{
+    for (enum fake_completions how = COMPLETIONS_UNANNOUNCED; how <= COMPLETIONS_PIPE; how++) {
+        struct scene s;
+        uint32_t count;
+
+        begin_showing(&s, how);
+        assert_int_equal(aliquot_sync(s.vgpu), 0);
+        assert_int_equal(aliquot_completions(s.vgpu, &count), -EOPNOTSUPP);
+        assert_int_equal(aliquot_completions_wait(s.vgpu, 0, 1000), -EOPNOTSUPP);
+        end(&s);
+    }
+}
+
+/* A mapping without a descriptor breaks the protocol, whatever it is of. */
+static void test_completions_without_descriptor(void **state)
+{
+    int before = count_fds(), fd;
+    struct fake_server *server =
+        fake_server_start(&(struct fake_options){.shmem_bytes = REGION_BYTES,
+                                                 .shmem_fault = SHMEM_UNSAID,
+                                                 .completions = COMPLETIONS_NO_FD},
+                          &fd);
+    struct aliquot_vgpu *vgpu = open_vgpu(NULL, fd, PATIENT_MS);
+    uint32_t count;
+
+    while (aliquot_sync(vgpu) == 0)
+        ;
+    assert_int_equal(aliquot_sync(vgpu), -EPROTO);
+    assert_int_equal(aliquot_completions(vgpu, &count), -EOPNOTSUPP);
+    aliquot_close(vgpu);
+    fake_server_stop(server);
+    assert_int_equal(count_fds(), before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mapping),     cmocka_unit_test(test_mapping_faults),
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_region_full),
-        cmocka_unit_test(test_arguments),   cmocka_unit_test(test_no_region),
-        cmocka_unit_test(test_bad_regions), cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_fork),        cmocka_unit_test(test_fence_alone),
+        cmocka_unit_test(test_mapping),
+        cmocka_unit_test(test_mapping_faults),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_region_full),
+        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_no_region),
+        cmocka_unit_test(test_bad_regions),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_fence_alone),
+        cmocka_unit_test(test_completions),
+        cmocka_unit_test(test_completions_faults),
+        cmocka_unit_test(test_completions_without_descriptor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

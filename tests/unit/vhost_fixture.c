@@ -75,6 +75,8 @@ void fe_connect_back_end(struct front_end *fe)
         .scanouts = 1,
         .width = 1280,
         .height = 800,
+        .hostmem_bytes = fe->hostmem_bytes,
+        .completions_fd = fe->completions_fd,
         .stats = &fe->stats,
         .ended = on_ended,
         .opaque = fe,
@@ -104,6 +106,7 @@ int fe_set_up(void **state)
         fe->kick[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         fe->call[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     }
+    fe->completions_fd = -1;
     fe_connect_back_end(fe);
     *state = fe;
     return 0;

@@ -24,6 +24,8 @@ struct front_end {
     struct gpu_fence_queue *fences;
     struct backend *backend;
     struct vhost_backend *be;
+    uint64_t hostmem_bytes; /* for the next connection; 0 = no region */
+    int completions_fd;     /* likewise; -1 = nothing ends there */
     int sock;
     bool ended;
     char reason[BROKER_TEXT_MAX];
