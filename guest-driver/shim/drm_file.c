@@ -2,15 +2,11 @@
 #include "guest-driver/shim/drm_file.h"
 #include "guest-driver/shim/state.h"
 #include "guest-driver/shim/syncobj.h"
+#include "guest-driver/shim/venus.h"
 #include "protocol/virtio_gpu.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-
-/* Linux's own, and what is left of it in a thread that waits for a Vulkan driver. */
-#define TIMER_SLACK_NS 50000
-#define TIMER_SLACK_VENUS_NS 1ul
 
 struct drm_file *drm_file_of(struct fd_object *base)
 {
@@ -61,17 +57,6 @@ int drm_file_open(const struct node *node, bool cloexec)
 
 /* ---- context -------------------------------------------------------------------------------- */
 
-/*
- * Venus waits in naps, of 160 µs at first, which the kernel makes 50 µs longer, to collect timers.
- * The slack is a thread's, and threads that it makes inherit it. One that the program has chosen
- * is left as it is.
- */
-static void nap_shortly(void)
-{
-    if (prctl(PR_GET_TIMERSLACK) == TIMER_SLACK_NS)
-        (void)prctl(PR_SET_TIMERSLACK, TIMER_SLACK_VENUS_NS);
-}
-
 /* Under the context lock. */
 static int create_context(struct drm_file *file, const struct drm_context_args *args)
 {
@@ -83,7 +68,7 @@ static int create_context(struct drm_file *file, const struct drm_context_args *
         return device_result(file->device, result);
     file->num_rings = args->num_rings;
     if (args->capset_id == VIRTIO_GPU_CAPSET_VENUS)
-        nap_shortly();
+        venus_begins(file->device);
     __atomic_store_n(&file->context, context, __ATOMIC_RELEASE);
     return 0;
 }

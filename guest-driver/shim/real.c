@@ -40,6 +40,8 @@ static void look_up_libc(void)
     look_up(RTLD_NEXT, &functions.pselect, "pselect");
     look_up(RTLD_NEXT, &functions.epoll_ctl, "epoll_ctl");
     look_up(RTLD_NEXT, &functions.sendmsg, "sendmsg");
+    look_up(RTLD_NEXT, &functions.clock_nanosleep, "clock_nanosleep");
+    look_up(RTLD_NEXT, &functions.sched_yield, "sched_yield");
 }
 
 const struct real *real(void)

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <time.h>
 #include <xf86drm.h>
 
 struct real {
@@ -43,6 +44,9 @@ struct real {
                    const sigset_t *set);
     int (*epoll_ctl)(int epoll, int op, int fd, struct epoll_event *event);
     ssize_t (*sendmsg)(int fd, const struct msghdr *msg, int flags);
+    int (*clock_nanosleep)(clockid_t clock, int flags, const struct timespec *time,
+                           struct timespec *remaining);
+    int (*sched_yield)(void);
 
     /* libdrm's; NULL where the program has none */
     int (*drmGetDevices2)(uint32_t flags, drmDevicePtr devices[], int max);
