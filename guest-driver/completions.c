@@ -21,6 +21,16 @@ int aliquot_completions(struct aliquot_vgpu *vgpu, uint32_t *ret_count)
     return 0;
 }
 
+int aliquot_contexts_lost(struct aliquot_vgpu *vgpu, uint32_t *ret_count)
+{
+    const struct eventcount *e = completions_of(vgpu);
+
+    if (!e)
+        return -EOPNOTSUPP;
+    *ret_count = eventcount_lost(e);
+    return 0;
+}
+
 int aliquot_completions_wait(struct aliquot_vgpu *vgpu, uint32_t seen, int64_t timeout_ns)
 {
     struct eventcount *e = completions_of(vgpu);

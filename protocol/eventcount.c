@@ -53,6 +53,17 @@ void eventcount_signal(struct eventcount *e)
         wake_all(&e->count);
 }
 
+void eventcount_lose(struct eventcount *e)
+{
+    __atomic_add_fetch(&e->lost, 1, __ATOMIC_SEQ_CST);
+    eventcount_signal(e);
+}
+
+uint32_t eventcount_lost(const struct eventcount *e)
+{
+    return LOAD(&e->lost);
+}
+
 bool eventcount_is_wanted(const struct eventcount *e)
 {
     return LOAD(&e->wanted) != 0;

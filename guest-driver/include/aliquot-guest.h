@@ -187,6 +187,12 @@ ALIQUOT_EXPORT int aliquot_sync(struct aliquot_vgpu *vgpu);
 ALIQUOT_EXPORT int aliquot_completions(struct aliquot_vgpu *vgpu, uint32_t *ret_count);
 ALIQUOT_EXPORT int aliquot_completions_wait(struct aliquot_vgpu *vgpu, uint32_t seen,
                                             int64_t timeout_ns);
+/*
+ * How many contexts of Vulkan have been lost, because the process on the host that worked for them
+ * has ended: nothing of theirs will ever be done. Each counts as an end of the above, too.
+ * -EOPNOTSUPP as above.
+ */
+ALIQUOT_EXPORT int aliquot_contexts_lost(struct aliquot_vgpu *vgpu, uint32_t *ret_count);
 
 /*
  * Copies the last error's text ("SUBMIT_3D: ERR_INVALID_PARAMETER") to buf, cut to size and

@@ -186,18 +186,15 @@ bool device_is_foreign(const struct device *device)
     return !device->vgpu;
 }
 
-static void report_loss(struct device *device)
+void device_lose(struct device *device, const char *text)
 {
-    char text[256] = "";
     const char *policy = getenv("ALIQUOT_ON_LOSS");
     bool go_on = policy && strcmp(policy, "error") == 0;
 
-    if (!__atomic_test_and_set(&device->lost_reported, __ATOMIC_RELAXED)) {
-        aliquot_last_error(device->vgpu, text, sizeof(text));
+    if (!__atomic_test_and_set(&device->lost_reported, __ATOMIC_RELAXED))
         message("%s; %s", text,
                 go_on ? "nothing is rendered any more, start the program again"
                       : "ending the program (ALIQUOT_ON_LOSS=error lets it go on without a GPU)");
-    }
     /* Not exit(): the thread holds locks of Mesa's that its destructors want. */
     if (!go_on)
         _exit(DEVICE_LOST_STATUS);
@@ -205,9 +202,12 @@ static void report_loss(struct device *device)
 
 int device_result(struct device *device, int result)
 {
+    char text[256] = "";
+
     if (result != -ECONNRESET && result != -EPROTO)
         return result;
-    report_loss(device);
+    aliquot_last_error(device->vgpu, text, sizeof(text));
+    device_lose(device, text);
     return -ENODEV;
 }
 

@@ -64,6 +64,10 @@ bool device_is_foreign(const struct device *device);
  * time it tells the user; and see ALIQUOT_ON_LOSS. Locks of ours may be held. */
 int device_result(struct device *device, int result);
 
+/* The same for a loss that no call tells of: text says what is lost. Returns if the program is to
+ * go on. */
+void device_lose(struct device *device, const char *text);
+
 /* Copies a capset, at most size bytes: 0, -EINVAL (no such one), … */
 int device_capset(struct device *device, uint32_t id, uint32_t version, void *buf, size_t size);
 

@@ -22,6 +22,8 @@ static void release_file(struct fd_object *base)
     /* First the context: its end detaches all its resources at once. */
     if (file->context && !device_is_foreign(file->device))
         aliquot_context_destroy(file->context);
+    if (file->is_venus)
+        venus_ends(file->device);
     for (uint32_t i = 0; i < file->bos.count; i++) {
         if (file->bos.items[i])
             bo_unref(file->bos.items[i]);
@@ -67,7 +69,8 @@ static int create_context(struct drm_file *file, const struct drm_context_args *
     if (result < 0)
         return device_result(file->device, result);
     file->num_rings = args->num_rings;
-    if (args->capset_id == VIRTIO_GPU_CAPSET_VENUS)
+    file->is_venus = args->capset_id == VIRTIO_GPU_CAPSET_VENUS;
+    if (file->is_venus)
         venus_begins(file->device);
     __atomic_store_n(&file->context, context, __ATOMIC_RELEASE);
     return 0;

@@ -19,6 +19,7 @@ struct drm_file {
     pthread_mutex_t context_lock;    /* guards what follows while there is no context */
     struct aliquot_context *context; /* owned, or NULL; stays once it is there */
     uint32_t num_rings;              /* timelines that EXECBUFFER may name */
+    bool is_venus;                   /* the context is */
     struct handles bos;              /* of struct bo, a reference each; under the state lock */
     struct handles syncobjs;         /* of struct syncobj, likewise */
 };

@@ -21,9 +21,19 @@
 #define TIMER_SLACK_NS 50000
 #define TIMER_SLACK_VENUS_NS 1ul
 
+/* Mesa looks after a worker itself in waits of more than 3.5 s. */
+#define STUCK_NS 5000000000ll
+
 static struct device *the_device;               /* borrowed: as long as the process; atomic */
 static uintptr_t driver_begin, driver_end;      /* atomic */
 static _Thread_local struct nap_thread the_nap; /* the thread's */
+
+/* Since when nothing has ended, with a context lost: by who naps. Each word is atomic. */
+static struct {
+    uint32_t lost;    /* contexts, when the last one came or went */
+    uint32_t count;   /* of ends, the last that was seen */
+    int64_t since_ns; /* 0 = all is well */
+} stuck;
 
 #define LOAD(ptr) __atomic_load_n((ptr), __ATOMIC_ACQUIRE)
 #define STORE(ptr, value) __atomic_store_n((ptr), (value), __ATOMIC_RELEASE)
@@ -58,8 +68,24 @@ static void nap_shortly(void)
         (void)prctl(PR_SET_TIMERSLACK, TIMER_SLACK_VENUS_NS);
 }
 
+/* What was lost before is known, or has been given up. */
+static void forget_losses(struct device *device)
+{
+    uint32_t lost = 0;
+
+    (void)aliquot_contexts_lost(device->vgpu, &lost);
+    STORE(&stuck.lost, lost);
+}
+
+void venus_ends(struct device *device)
+{
+    if (!device_is_foreign(device))
+        forget_losses(device);
+}
+
 void venus_begins(struct device *device)
 {
+    forget_losses(device);
     nap_shortly();
     dl_iterate_phdr(find_driver, NULL);
     STORE(&the_device, device);
@@ -87,6 +113,23 @@ static int64_t now_ns(void)
     return ts.tv_sec * 1000000000ll + ts.tv_nsec;
 }
 
+/* Who waits for a lost context, by looking for moments at a time, would do so for ever: what it
+ * looks at is its own memory. */
+static void check_loss(struct device *device, int64_t at_ns)
+{
+    uint32_t lost = 0;
+
+    (void)aliquot_contexts_lost(device->vgpu, &lost);
+    if (lost == LOAD(&stuck.lost)) {
+        STORE(&stuck.since_ns, (int64_t)0);
+    } else if (LOAD(&stuck.since_ns) == 0 || LOAD(&stuck.count) != the_nap.seen) {
+        STORE(&stuck.count, the_nap.seen);
+        STORE(&stuck.since_ns, at_ns);
+    } else if (at_ns - LOAD(&stuck.since_ns) > STUCK_NS) {
+        device_lose(device, "the process that does this program's Vulkan work has ended");
+    }
+}
+
 static void nap(struct device *device, const struct timespec *asked)
 {
     static const struct timespec moment = {.tv_nsec = NAP_SHORT_NS};
@@ -105,6 +148,7 @@ static void nap(struct device *device, const struct timespec *asked)
         break;
     }
     (void)aliquot_completions(device->vgpu, &the_nap.seen);
+    check_loss(device, begin_ns);
 }
 
 INTERCEPT int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time,

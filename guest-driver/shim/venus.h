@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Mesa's Venus as a guest of this process: telling its sleep from the program's own.
+ * Mesa's Venus in this process: its sleep, told from the program's own, ends with news; and when
+ * the process on the host that works for it is gone, the program does not wait for it for ever.
  */
 #ifndef ALIQUOT_SHIM_VENUS_H
 #define ALIQUOT_SHIM_VENUS_H
@@ -9,5 +10,7 @@
 
 /* Venus has made a context on the device: from now on its waits hear of what has ended. */
 void venus_begins(struct device *device);
+/* Venus has given one up. */
+void venus_ends(struct device *device);
 
 #endif

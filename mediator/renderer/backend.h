@@ -20,6 +20,7 @@
 #include <sys/uio.h>
 
 struct backend;
+struct eventcount;
 
 /* Classic resource, as RESOURCE_CREATE_3D has it; RESOURCE_CREATE_2D is target 2 (2D texture),
  * depth, array_size 1, bind render target, flags Y_0_TOP. Formats are virtio-gpu/virgl formats. */
@@ -106,6 +107,8 @@ struct backend_config {
     int layer_fd;          /* with Vulkan: for its layer (protocol/layer.h); borrowed for the
                               backend's life; -1 = none */
     bool vulkan_must_gate; /* no Vulkan without the layer */
+    /* Likewise: is told of contexts whose worker has ended; borrowed; NULL = nobody is. */
+    struct eventcount *completions;
 };
 
 /* What things cost in host memory besides their texels, measured on llvmpipe; it is charged to the

@@ -18,7 +18,7 @@ struct connection_config {
     uint32_t scanouts, width, height; /* for protocols with a display */
     bool dmabuf;                      /* scan-outs by dma-buf where that works */
     uint64_t hostmem_bytes;           /* of the host-visible region, 0 = none */
-    int completions_fd;               /* borrowed: of a struct eventcount that the layer signals
+    int completions_fd;               /* borrowed: of a struct eventcount of Vulkan's work
                                          (protocol/layer.h); -1 = there is none */
     struct broker_stats *stats;       /* borrowed */
     struct work_ring *ring;           /* of the trace; borrowed; NULL = there is none */

@@ -104,7 +104,7 @@ static int serve(struct renderer *r, int fd)
         .scanouts = r->options.scanouts,
         .dmabuf = r->options.dmabuf,
         .hostmem_bytes = r->options.hostmem_bytes,
-        .completions_fd = r->layers != NULL && r->gate != NULL ? r->completions_fd : -1,
+        .completions_fd = r->layers != NULL ? r->completions_fd : -1,
         .width = r->options.width,
         .height = r->options.height,
         .stats = r->stats,
@@ -368,6 +368,7 @@ static int set_up_backend(struct renderer *r)
         .vulkan = r->options.vulkan,
         .layer_fd = r->layers != NULL ? layer_link_fd(r->layers) : -1,
         .vulkan_must_gate = r->gate != NULL,
+        .completions = r->completions,
     };
     result = ops->create(&config, &r->backend, &error);
     if (result < 0) {

@@ -51,9 +51,10 @@ struct virgl_res {
 struct virgl_venus_fence;
 
 struct virgl_venus {
-    struct render_server *server; /* owned; NULL = there is no Vulkan */
-    int watch_fd;                 /* owned; of worker_watch.h; -1 = none */
-    pthread_mutex_t lock;         /* also held during fence_done: after a forget there is none */
+    struct render_server *server;   /* owned; NULL = there is no Vulkan */
+    int watch_fd;                   /* owned; of worker_watch.h; -1 = none */
+    struct eventcount *completions; /* borrowed, or NULL */
+    pthread_mutex_t lock;           /* also held during fence_done: after a forget there is none */
     struct virgl_venus_fence *first, **last; /* under lock: asked for, oldest first */
 };
 

@@ -12,6 +12,7 @@
 #include "mediator/renderer/gpu_identity.h"
 #include "mediator/renderer/virgl_internal.h"
 #include "mediator/renderer/worker_watch.h"
+#include "protocol/eventcount.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -145,6 +146,8 @@ void virgl_venus_check(struct virgl *v, struct virgl_ctx *ctx)
                          ctx->id, VIRGL_RENDERER_FENCE_FLAG_MERGEABLE, 0, NOBODYS_FENCE) == 0)
         return;
     log_warning("the process of Vulkan context %u has ended", ctx->id);
+    if (v->venus.completions)
+        eventcount_lose(v->venus.completions);
     drop(v, ctx);
 }
 
@@ -290,6 +293,7 @@ int virgl_venus_find(struct virgl *v, const struct backend_config *config, const
 
     if (r < 0)
         return r;
+    v->venus.completions = config->completions;
     v->venus.watch_fd = worker_watch_create();
     event.data.fd = render_server_event_fd(v->venus.server);
     if (v->venus.watch_fd < 0 || epoll_ctl(v->event_fd, EPOLL_CTL_ADD, event.data.fd, &event) < 0 ||

@@ -58,6 +58,11 @@ static void test_counts(void **state)
     assert_true(eventcount_is_wanted(p->host));
     eventcount_signal(p->host);
     assert_false(eventcount_is_wanted(p->host));
+    assert_int_equal(eventcount_lost(p->guest), 0);
+    seen = eventcount_read(p->guest);
+    eventcount_lose(p->host);
+    assert_int_equal(eventcount_lost(p->guest), 1);
+    eventcount_wait(p->guest, seen, FOREVER_NS);
 }
 
 static void test_wraps(void **state)
