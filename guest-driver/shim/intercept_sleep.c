@@ -5,6 +5,7 @@
  */
 #include "guest-driver/shim/intercept.h"
 
+#include "guest-driver/shim/fence_set.h"
 #include "guest-driver/shim/nap.h"
 #include "guest-driver/shim/real.h"
 #include "guest-driver/shim/venus.h"
@@ -21,18 +22,18 @@
 #define TIMER_SLACK_NS 50000
 #define TIMER_SLACK_VENUS_NS 1ul
 
-/* Mesa looks after a worker itself in waits of more than 3.5 s. */
+/* Mesa looks itself whether the host is alive, in waits of more than 3.5 s. */
 #define STUCK_NS 5000000000ll
 
 static struct device *the_device;               /* borrowed: as long as the process; atomic */
 static uintptr_t driver_begin, driver_end;      /* atomic */
 static _Thread_local struct nap_thread the_nap; /* the thread's */
 
-/* Since when nothing has ended, with a context lost: by who naps. Each word is atomic. */
+/* Since when nothing has ended, as who naps has seen it. Each word is atomic. */
 static struct {
-    uint32_t lost;    /* contexts, when the last one came or went */
-    uint32_t count;   /* of ends, the last that was seen */
-    int64_t since_ns; /* 0 = all is well */
+    int64_t since_ns;
+    uint32_t count; /* of ends, then */
+    uint32_t lost;  /* contexts, when the last one came or went */
 } stuck;
 
 #define LOAD(ptr) __atomic_load_n((ptr), __ATOMIC_ACQUIRE)
@@ -75,6 +76,7 @@ static void forget_losses(struct device *device)
 
     (void)aliquot_contexts_lost(device->vgpu, &lost);
     STORE(&stuck.lost, lost);
+    STORE(&stuck.since_ns, fence_clock_ns());
 }
 
 void venus_ends(struct device *device)
@@ -105,35 +107,31 @@ static struct device *device_behind(const void *caller, uint32_t *ret_count)
 
 /* ---- sleeping ------------------------------------------------------------------------------- */
 
-static int64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec * 1000000000ll + ts.tv_nsec;
-}
-
-/* Who waits for a lost context, by looking for moments at a time, would do so for ever: what it
- * looks at is its own memory. */
-static void check_loss(struct device *device, int64_t at_ns)
+/*
+ * Who waits by looking for moments at a time would do so for ever if what he waits for is lost:
+ * what he looks at is his own memory, and neither Mesa nor anybody else asks the host.
+ */
+static void check_host(struct device *device, int64_t at_ns)
 {
     uint32_t lost = 0;
 
-    (void)aliquot_contexts_lost(device->vgpu, &lost);
-    if (lost == LOAD(&stuck.lost)) {
-        STORE(&stuck.since_ns, (int64_t)0);
-    } else if (LOAD(&stuck.since_ns) == 0 || LOAD(&stuck.count) != the_nap.seen) {
+    if (LOAD(&stuck.count) != the_nap.seen) {
         STORE(&stuck.count, the_nap.seen);
         STORE(&stuck.since_ns, at_ns);
-    } else if (at_ns - LOAD(&stuck.since_ns) > STUCK_NS) {
-        device_lose(device, "the process that does this program's Vulkan work has ended");
     }
+    if (at_ns - LOAD(&stuck.since_ns) <= STUCK_NS)
+        return;
+    STORE(&stuck.since_ns, at_ns);
+    if (aliquot_contexts_lost(device->vgpu, &lost) == 0 && lost != LOAD(&stuck.lost))
+        device_lose(device, "the process that does this program's Vulkan work has ended");
+    else
+        (void)device_result(device, aliquot_sync(device->vgpu));
 }
 
 static void nap(struct device *device, const struct timespec *asked)
 {
     static const struct timespec moment = {.tv_nsec = NAP_SHORT_NS};
-    int64_t asked_ns = asked->tv_sec * 1000000000ll + asked->tv_nsec, begin_ns = now_ns();
+    int64_t asked_ns = asked->tv_sec * 1000000000ll + asked->tv_nsec, begin_ns = fence_clock_ns();
 
     switch (nap_choose(&the_nap, asked_ns, begin_ns)) {
     case NAP_AS_ASKED:
@@ -143,12 +141,14 @@ static void nap(struct device *device, const struct timespec *asked)
         real()->clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
         break;
     case NAP_UNTIL_NEWS:
-        aliquot_completions_wait(device->vgpu, the_nap.seen, asked_ns);
-        nap_ended(&the_nap, asked_ns, now_ns() - begin_ns);
+        if (device_result(device, aliquot_completions_wait(device->vgpu, the_nap.seen, asked_ns)) <
+            0)
+            real()->clock_nanosleep(CLOCK_MONOTONIC, 0, asked, NULL);
+        nap_ended(&the_nap, asked_ns, fence_clock_ns() - begin_ns);
         break;
     }
     (void)aliquot_completions(device->vgpu, &the_nap.seen);
-    check_loss(device, begin_ns);
+    check_host(device, begin_ns);
 }
 
 INTERCEPT int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time,

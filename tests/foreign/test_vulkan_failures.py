@@ -109,6 +109,19 @@ def test_worker_killed_of_who_waits_for_moments(columns, via):
         assert ("this program's Vulkan work has ended" in said) == (via == 'shim')
 
 
+def test_renderer_killed_of_who_waits_for_moments(columns):
+    """Nor is there anything that it asks of the renderer."""
+    victim = columns.start('shim', *slowly(PICTURES, 3600), options=['--name=orphan'])
+    with contextlib.ExitStack() as stack:
+        stack.callback(victim.kill)
+        assert wait_until(
+            lambda: columns.daemon.vgpus().get('orphan', {}).get('vulkanSubmits', 0) > 100)
+        os.kill(columns.daemon.vgpus()['orphan']['rendererPid'], signal.SIGKILL)
+        said = victim.communicate(timeout=TIMEOUT)[0]
+        assert victim.returncode == LOST, said
+        assert 'ending the program' in said
+
+
 def test_contexts_of_killed_workers(columns):
     """A program that does not look: its worker's context is given up without its help, and its
     renderer does nothing in vain."""
