@@ -2,10 +2,8 @@
 /*
  * The device model under the lease: the test is the broker.
  */
+#include "tests/unit/gate_fixture.h"
 #include "tests/unit/gpu_fixture.h"
-
-#include "mediator/renderer/gate.h"
-#include "protocol/lease_wait.h"
 
 #include <poll.h>
 #include <string.h>
@@ -17,11 +15,6 @@
 
 static struct {
     sd_event *event;
-    int grant_fd, ack_fd, doorbell_fd, wake_fd;
-    struct lease_grant_page *grant;
-    const struct lease_ack_page *ack;
-    struct lease_broker lease;
-    struct lease_ack copy;
     size_t submitted; /* bytes, in all */
     unsigned submits; /* pieces */
     /* When the driver was to be told: how often, and what had been answered, and was in flight. */
@@ -43,36 +36,7 @@ static size_t words_are_draws(const void *buf, size_t bytes, uint32_t draws)
     return MIN(bytes, (size_t)draws * 4);
 }
 
-/* ---- the broker ----------------------------------------------------------------------------- */
-
-/* contended: streams are cut where they take long, as the test's draws do then. */
-static void grant(bool contended)
-{
-    const struct lease_terms terms = {
-        .max_in_flight = 8, .max_predicted_us = 1000, .contended = contended};
-    const int fds[LEASE_SLOTS_MAX] = {[LEASE_SLOT_GL] = t.wake_fd};
-    uint32_t wakes;
-
-    assert_int_equal(lease_grant(&t.lease, &terms, NULL, false, &wakes), 0);
-    lease_wake(&t.lease, fds, wakes);
-}
-
-/* How often the doorbell has rung since the last look. */
-static unsigned rings(void)
-{
-    eventfd_t count;
-    return eventfd_read(t.doorbell_fd, &count) < 0 ? 0 : (unsigned)count;
-}
-
-static const struct lease_ack *ack(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    uint64_t now = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-    assert_int_equal(lease_ack_read(&t.lease, LEASE_SLOT_GL, now, &t.copy, &t.copy),
-                     LEASE_FAULT_NONE);
-    return &t.copy;
-}
+/* ---- set-up ---------------------------------------------------------------------------------- */
 
 static void run_events(void)
 {
@@ -87,16 +51,8 @@ static int set_up(void **state)
     struct fixture *f = *state;
 
     memset(&t, 0, sizeof(t));
-    t.doorbell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    t.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    assert_true(t.doorbell_fd >= 0 && t.wake_fd >= 0);
-    assert_int_equal(lease_grant_page_create(&t.grant_fd, &t.grant), 0);
-    assert_int_equal(lease_ack_page_create(&t.ack_fd, &t.ack), 0);
-    lease_broker_init(&t.lease, t.grant, t.ack, 1, 0);
     assert_true(sd_event_new(&t.event) >= 0);
-    const struct gate_fds fds = {
-        .grant = t.grant_fd, .ack = t.ack_fd, .doorbell = t.doorbell_fd, .wake = t.wake_fd};
-    assert_int_equal(gate_create(t.event, &fds, &f->gate), 0);
+    f->gate = broker_open(t.event);
     f->ops.submit = count_submit;
     f->ops.stream_piece = words_are_draws;
     fixture_make_device(f, &gpu_limits_default, 1);
@@ -110,16 +66,7 @@ static int tear_down(void **state)
 
     gpu_device_destroy(f->dev);
     f->dev = NULL;
-    gate_destroy(f->gate);
-    f->gate = NULL;
-    /* Whatever it waited for or had in flight, nothing is left. */
-    assert_int_equal(ack()->in_flight, 0);
-    assert_int_equal(ack()->waiting, 0);
-    lease_page_unmap(t.grant);
-    lease_page_unmap(t.ack);
-    int fds[] = {t.grant_fd, t.ack_fd, t.doorbell_fd, t.wake_fd};
-    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-        close(fds[i]);
+    broker_close(TAKE_PTR(f->gate));
     sd_event_unref(t.event);
     return fixture_teardown(state);
 }
@@ -225,7 +172,7 @@ static void test_vulkan_takes_no_lease_here(void **state)
 
     /* Vulkan's work does not keep the lease that OpenGL's has taken, nor is it cut. */
     grant(true);
-    lease_set_contended(&t.lease, true);
+    lease_set_contended(&broker.lease, true);
     t.submitted = 0;
     assert_int_equal(submit_vulkan(f, 2), NOT_COMPLETE);
     assert_int_equal(t.submitted, WORDS * 4);
@@ -276,8 +223,8 @@ static void test_a_flush_waits_for_the_grant(void **state)
     assert_int_equal(ack()->in_flight, 0);
 
     /* What nobody shows, or can take now, is not read. */
-    lease_yield(&t.lease);
-    assert_true(lease_settle(&t.lease));
+    lease_yield(&broker.lease);
+    assert_true(lease_settle(&broker.lease));
     fixture_create_2d(f, 2, 64, 32);
     assert_int_equal(fixture_flush(f, 2, 0, 0, 64, 32), OK);
     f->room = 0;
@@ -306,11 +253,11 @@ static void test_the_lease_goes_between_bands(void **state)
     f->room = 3;
     assert_int_equal(fixture_flush(f, 1, 0, 0, 4000, 1000), OK);
     assert_int_equal(updates(f, CALL_UPDATE), 3);
-    lease_yield(&t.lease);
+    lease_yield(&broker.lease);
     f->room = 100;
     gpu_device_display_ready(f->dev);
     assert_int_equal(updates(f, CALL_UPDATE), 3);
-    assert_true(lease_settle(&t.lease)); /* it does not keep the GPU for what it may not read */
+    assert_true(lease_settle(&broker.lease)); /* it keeps no GPU for what it may not read */
     grant(false);
     run_events();
     assert_int_equal(updates(f, CALL_UPDATE), 16);
@@ -346,8 +293,8 @@ static void test_the_cursor_waits_by_itself(void **state)
     assert_int_equal(ack()->in_flight, 0);
 
     /* A picture that is hidden meanwhile is not read. */
-    lease_yield(&t.lease);
-    assert_true(lease_settle(&t.lease));
+    lease_yield(&broker.lease);
+    assert_true(lease_settle(&broker.lease));
     assert_int_equal(SEND(f, VIRTIO_GPU_CMD_UPDATE_CURSOR, &req), OK);
     req.resource_id = 0;
     SEND(f, VIRTIO_GPU_CMD_UPDATE_CURSOR, &req);
@@ -377,7 +324,7 @@ static void test_given_back_when_all_is_complete(void **state)
     gpu_device_defer_fences(f->dev);
     assert_int_equal(submit(f, 7), NOT_COMPLETE);
     assert_int_equal(ack()->in_flight, 1);
-    lease_set_contended(&t.lease, true);
+    lease_set_contended(&broker.lease, true);
     f->finish_result = 0;
     gpu_device_settle(f->dev, more_never, NULL);
     assert_int_equal(ack()->in_flight, 1);
@@ -436,17 +383,17 @@ static void test_work_behind_a_cover_is_covered(void **state)
         gpu_device_settle(f->dev, more_never, NULL);
         assert_int_equal(f->n_fences, 1);
     }
-    lease_yield(&t.lease);
+    lease_yield(&broker.lease);
     gpu_device_defer_fences(f->dev);
     assert_int_equal(submit(f, 7), NOT_COMPLETE);
     assert_false(f->go_on);
     gpu_device_settle(f->dev, NULL, NULL);
     fixture_fence_done(f, &f->fences[0]);
     assert_int_equal(f->n_fences, 2);
-    assert_false(lease_settle(&t.lease));
+    assert_false(lease_settle(&broker.lease));
     fixture_fence_done(f, &f->fences[1]);
     assert_int_equal(ack()->in_flight, 0);
-    assert_true(lease_settle(&t.lease));
+    assert_true(lease_settle(&broker.lease));
     run_events();
     grant(false);
     run_events();
@@ -551,16 +498,16 @@ static void test_taken_away_in_between(void **state)
     grant(false);
     f->hold_fences = true;
     assert_int_equal(submit(f, 1), NOT_COMPLETE);
-    lease_yield(&t.lease);
-    assert_false(lease_settle(&t.lease));
+    lease_yield(&broker.lease);
+    assert_false(lease_settle(&broker.lease));
     assert_int_equal(submit(f, 2), NOT_COMPLETE);
     assert_false(f->go_on);
     assert_int_equal(t.submits, 1);
     fixture_fence_done(f, &f->fences[0]);
     assert_true(rings() >= 1);
-    assert_true(lease_settle(&t.lease));
+    assert_true(lease_settle(&broker.lease));
     run_events(); /* asks again */
-    assert_true(lease_wants(&t.lease));
+    assert_true(lease_wants(&broker.lease));
     assert_int_equal(t.submits, 1);
     grant(false);
     run_events();
@@ -586,7 +533,7 @@ static void test_streams_are_cut_while_others_wait(void **state)
     assert_int_equal(submit(f, 0), OK);
     contended = t.submits;
     gpu_device_settle(f->dev, more_never, NULL);
-    lease_set_contended(&t.lease, false);
+    lease_set_contended(&broker.lease, false);
     f->dev->draw_ns = 500000;
     t.submits = 0;
     assert_int_equal(submit(f, 0), OK);
@@ -599,7 +546,7 @@ static void test_not_cut_where_it_is_no_use(void **state)
     const struct lease_terms terms = {.max_in_flight = 8, .max_predicted_us = UINT32_MAX};
     uint32_t wakes;
 
-    assert_int_equal(lease_grant(&t.lease, &terms, NULL, false, &wakes), 0);
+    assert_int_equal(lease_grant(&broker.lease, &terms, NULL, false, &wakes), 0);
     assert_int_equal(submit(f, 0), OK);
     assert_int_equal(t.submits, 1);
     assert_int_equal(ack()->cuts, 0);
@@ -618,10 +565,10 @@ static void test_interrupted_after_a_piece(void **state)
     assert_null(gpu_device_take_blocked(f->dev)); /* its ring can't have it back */
     assert_true(gpu_device_is_halfway(f->dev));
 
-    lease_yield(&t.lease);
+    lease_yield(&broker.lease);
     fixture_fence_done(f, &f->fences[(f->n_fences - 1) % FIXTURE_LOG]);
     run_events();
-    assert_true(lease_settle(&t.lease));
+    assert_true(lease_settle(&broker.lease));
     assert_int_equal(t.submits, 1);
     for (unsigned i = 0; gpu_device_is_halfway(f->dev); i++) {
         assert_in_range(i, 0, WORDS);
@@ -629,11 +576,11 @@ static void test_interrupted_after_a_piece(void **state)
         grant(true);
         run_events();
         assert_int_equal(t.submits, before + 1);
-        lease_yield(&t.lease);
+        lease_yield(&broker.lease);
         if (gpu_device_in_flight(f->dev) > 0)
             fixture_fence_done(f, &f->fences[(f->n_fences - 1) % FIXTURE_LOG]);
         run_events();
-        assert_true(lease_settle(&t.lease));
+        assert_true(lease_settle(&broker.lease));
     }
     assert_int_equal(t.submitted, WORDS * 4);
     assert_int_equal(fixture_response(f), OK);
