@@ -90,10 +90,11 @@ def test_scale(tmp_path):
 
 def test_some_columns(tmp_path):
     rows, _ = report_of('fairness', tmp_path, '--scene', '1:1', '--column',
-                        'virgl_test_servers', 'aliquot')
+                        'virgl_test_servers', 'aliquot', 'aliquot-vtest')
     error = rows['plain: 1:1: share error over 0.15 s']
     assert error['value'] is not None and error['peer'] is None and error['native'] is None
-    assert rows['plain: 1:1: share error, virgl_test_servers']['value'] is not None
+    for column in ('virgl_test_servers', 'aliquot-vtest'):
+        assert rows[f'plain: 1:1: share error, {column}']['value'] is not None
     assert not any(name.startswith('rig') for name in rows)
 
 

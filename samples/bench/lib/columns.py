@@ -13,7 +13,8 @@ ALIQUOT = BUILD / 'mediator/cli/aliquot'
 
 NATIVE, PEER, SERVERS, OURS = 'native', 'virgl_test_server', 'virgl_test_servers', 'aliquot'
 COLUMNS = (NATIVE, PEER, SERVERS, OURS)
-EARLY = 'aliquot-early'  # with early hand-over; only where it is asked for
+# Only where they are asked for: with early hand-over; with clients that come over vtest.
+EARLY, VTEST = ASKED_FOR = ('aliquot-early', 'aliquot-vtest')
 
 
 class Processes:
@@ -84,15 +85,16 @@ class Ours(Processes):
 
     native = False
 
-    def __init__(self, place, daemon):
+    def __init__(self, place, daemon, via):
         self._place = place
+        self._via = via
         self.daemon = daemon
         self.control = Control(daemon.folder)
 
     def command(self, number, load, command):
         return ([*self._place.client_command, ALIQUOT, 'run', '--socket-dir',
-                 str(self.daemon.folder), '--name', self.vgpu_name(number), *load.knobs, '--',
-                 *command],
+                 str(self.daemon.folder), '--name', self.vgpu_name(number), '--via', self._via,
+                 *load.knobs, '--', *command],
                 base_environment() | load.frame.api.shim)
 
     def vgpu_name(self, number):
@@ -102,12 +104,12 @@ class Ours(Processes):
 @contextlib.contextmanager
 def ours(place, folder, policy=None, name=OURS, more=()):
     """aliquotd without a vGPU but those of clients: under the policy exclusive there is one owner.
-    policy: of time; None = its default. name: OURS or EARLY. more: options."""
+    policy: of time; None = its default. name: OURS, EARLY or VTEST. more: options."""
     options = ['--preempt', place.preempt, '--early-handover', 'yes' if name == EARLY else 'no']
     options += [*(['--policy', policy] if policy else []), *more]
     with Daemon(folder / name, 'virgl', env=base_environment(), options=options,
                 place=place) as daemon:
-        yield Ours(place, daemon)
+        yield Ours(place, daemon, 'vtest' if name == VTEST else 'shim')
 
 
 @contextlib.contextmanager
@@ -123,5 +125,6 @@ def open_columns(place, folder, names=COLUMNS, venus=None):
             SERVERS: lambda: Servers(place, folder, stack),
             OURS: lambda: stack.enter_context(ours(place, folder)),
             EARLY: lambda: stack.enter_context(ours(place, folder, name=EARLY)),
+            VTEST: lambda: stack.enter_context(ours(place, folder, name=VTEST)),
         }
         yield {name: makers[name]() for name in names}

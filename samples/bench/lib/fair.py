@@ -8,7 +8,7 @@ client is alone in the same column; and as aliquotd counted it. Others than aliq
 import dataclasses
 
 from lib import shares
-from lib.columns import EARLY, NATIVE, SERVERS
+from lib.columns import ASKED_FOR, NATIVE, SERVERS
 from lib.control import GPU_TIME, Sampler
 from lib.load import Load, calibrate, draw_together
 
@@ -88,15 +88,15 @@ def scene_rows(title, clients, series, seconds, columns):
         rows.append(series.row(f'{title}: min/max', '×', 'min/max', digits=3,
                                target=TARGET_MIN_MAX, at_least=True))
     rows.append(series.row(f'{title}: GPU time of all', '×', 'throughput', digits=3))
-    for column in (SERVERS, EARLY):
+    for column in (SERVERS, *ASKED_FOR):
         if column in columns:
             rows.append(series.row(f'{title}: share error, {column}', 'points', 'error',
                                    column=column))
-    if EARLY in columns:
-        rows.append(series.row(f'{title}: worst 1 s window, {EARLY}', 'points', 'window',
-                               column=EARLY))
-        rows.append(series.row(f'{title}: GPU time of all, {EARLY}', '×', 'throughput', digits=3,
-                               column=EARLY))
+    for column in (c for c in ASKED_FOR if c in columns):
+        rows.append(series.row(f'{title}: worst 1 s window, {column}', 'points', 'window',
+                               column=column))
+        rows.append(series.row(f'{title}: GPU time of all, {column}', '×', 'throughput', digits=3,
+                               column=column))
     return rows
 
 

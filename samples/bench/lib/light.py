@@ -7,7 +7,7 @@ before the last one's end is left out.
 import dataclasses
 import statistics
 
-from lib.columns import EARLY, NATIVE, OURS, PEER, SERVERS
+from lib.columns import ASKED_FOR, NATIVE, OURS, PEER, SERVERS
 from lib.load import Load, calibrate, draw_together
 from lib.place import PLAIN, RIG
 
@@ -58,7 +58,7 @@ def scene_rows(title, series, target, columns):
         shown = {'missed': 'frames missed or late'}.get(figure, figure.removesuffix('_ms'))
         rows.append(series.row(f'{title}: {shown}', unit, figure, digits=digits,
                                target=target.get(figure), at_least=figure == 'fps'))
-        for column in (SERVERS, EARLY):
+        for column in (SERVERS, *ASKED_FOR):
             if column in columns and figure in ('fps', 'p99_ms'):
                 rows.append(series.row(f'{title}: {shown}, {column}', unit, figure, column=column,
                                        digits=digits))

@@ -9,7 +9,7 @@ import sys
 import tempfile
 
 from lib.api import GL
-from lib.columns import ALIQUOT, COLUMNS, EARLY, NATIVE, OURS, PEER
+from lib.columns import ALIQUOT, ASKED_FOR, COLUMNS, EARLY, NATIVE, OURS, PEER, VTEST
 from lib.daemon import ALIQUOTD, RENDERER, require
 from lib.environment import SHIM, Failed
 from lib.peer import require_peer
@@ -83,8 +83,9 @@ def add_options(text, seconds, runs, quick_seconds, scenes=None, columns=COLUMNS
                         help='plain: what draws runs as any program; rig: on a processor of its '
                              'own that does not preempt it (both)')
     if columns:
-        parser.add_argument('--column', nargs='+', choices=(*columns, EARLY), default=columns,
-                            help=f'only these; {EARLY}: aliquotd hands over early')
+        parser.add_argument('--column', nargs='+', choices=(*columns, *ASKED_FOR), default=columns,
+                            help=f'only these; {EARLY}: aliquotd hands over early; {VTEST}: its '
+                                 'clients come over vtest')
     if scenes:
         parser.add_argument('--scene', nargs='+', choices=scenes, default=scenes,
                             help='only these')
