@@ -337,7 +337,7 @@ static void turn(struct vtest_session *s)
     if (!s->gated && s->device->gate)
         gpu_device_settle(s->device, has_input, s);
     vtest_count_streams(s);
-    if (!vtest_output_empty(&s->output) || s->waiting || s->gated)
+    if (s->ended || !vtest_output_empty(&s->output) || s->waiting || s->gated)
         return;
     set_events(s, EPOLLIN);
     if (gpu_device_is_at_leisure(s->device))
@@ -381,6 +381,17 @@ static void on_resume(void *opaque)
         turn(s);
 }
 
+/* ops->flush of the device: all is complete. What the client has sent meanwhile comes later. */
+static void on_flush(void *opaque)
+{
+    struct vtest_session *s = opaque;
+
+    if (s->ended || !vtest_wait_is_over(s))
+        return;
+    send_answers(s);
+    sd_event_source_set_enabled(s->again_source, SD_EVENT_ONESHOT);
+}
+
 static int on_fence(sd_event_source *source, int fd, uint32_t revents, void *opaque)
 {
     struct vtest_session *s = opaque;
@@ -396,6 +407,7 @@ static int on_fence(sd_event_source *source, int fd, uint32_t revents, void *opa
 
 static const struct gpu_device_ops device_ops = {
     .complete = vtest_fence_done,
+    .flush = on_flush,
     .resume = on_resume,
     .guest_ref = vtest_memory_ref,
     .guest_unref = vtest_memory_unref,

@@ -4,6 +4,8 @@
  * happen meanwhile.
  */
 #include "mediator/renderer/latency.h"
+#include "mediator/renderer/vtest_internal.h"
+#include "tests/unit/gate_fixture.h"
 #include "tests/unit/vtest_fixture.h"
 
 #include <errno.h>
@@ -210,6 +212,69 @@ static void test_a_fence_that_can_not_be_had(void **state)
     assert_non_null(strstr(server.reason, "fence"));
 }
 
+/* ---- under the lease ------------------------------------------------------------------------- */
+
+static struct {
+    const struct gpu_device_ops *own; /* the session's */
+    unsigned flushes;
+} wrapped;
+
+/* Others have not been let on yet, and the client has been told. */
+static void look_at_flush(void *opaque)
+{
+    if (wrapped.own->flush)
+        wrapped.own->flush(opaque);
+    wrapped.flushes++;
+    assert_answer(0);
+    assert_int_equal(ack()->in_flight, 1);
+}
+
+static void test_told_before_others_are_let_on(void **state)
+{
+    struct gpu_device *dev = server.session->device;
+    struct gpu_device_ops ops = *dev->ops;
+
+    wrapped.own = dev->ops;
+    wrapped.flushes = 0;
+    ops.flush = look_at_flush;
+    dev->ops = &ops;
+    grant(true);
+    submit();
+    ask_busy(true);
+    assert_silent();
+    submit(); /* is handled afterwards */
+    assert_int_equal(ack()->in_flight, 1);
+    assert_int_equal(server.stats.submits, 1);
+    complete_fence();
+    assert_int_equal(wrapped.flushes, 1);
+    assert_int_equal(server.stats.submits, 2);
+
+    /* The same where the main thread sees the end itself, of work that came after the fence. */
+    ask_busy(false);
+    assert_answer(1);
+    submit();
+    server.ops.finish = finish;
+    server.finish_result = 1;
+    ask_busy(true);
+    assert_int_equal(wrapped.flushes, 2);
+    assert_int_equal(ack()->in_flight, 0);
+    dev->ops = wrapped.own;
+}
+
+/* And nobody is told that the client has gone by then. */
+static void test_gone_before_it_is_told(void **state)
+{
+    grant(true);
+    submit();
+    ask_busy(true);
+    close(server.sock);
+    server.sock = -1;
+    complete_fence();
+    assert_true(server.ended);
+    assert_false(server.broken);
+    assert_int_equal(ack()->in_flight, 0);
+}
+
 static void test_counters(void **state)
 {
     static const uint32_t create[] = {11,  VTEST_RESOURCE_CREATE2, 7, 2, 1, 2, 16, 16, 1, 1, 0, 0,
@@ -241,6 +306,7 @@ static void test_counters(void **state)
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, vtest_set_up, vtest_tear_down)
+#define TEST_GATED(f) cmocka_unit_test_setup_teardown(f, vtest_set_up_gated, vtest_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_idle_needs_no_fence),
         TEST(test_answer_waits_for_the_fence),
@@ -251,6 +317,8 @@ int main(void)
         TEST(test_the_client_goes_meanwhile),
         TEST(test_the_short_way),
         TEST(test_a_fence_that_can_not_be_had),
+        TEST_GATED(test_told_before_others_are_let_on),
+        TEST_GATED(test_gone_before_it_is_told),
         TEST(test_counters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "tests/unit/vtest_fixture.h"
 
 #include "mediator/base/util.h"
+#include "tests/unit/gate_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,13 +55,15 @@ void assert_silent(void)
     assert_int_equal(recv(server.sock, &byte, 1, MSG_DONTWAIT), -1);
 }
 
-int vtest_set_up(void **state)
+static int set_up(bool gated)
 {
     const char *error;
     int fds[2];
 
     server = (struct vtest_server){0};
     assert_int_equal(sd_event_new(&server.event), 0);
+    if (gated)
+        server.gate = broker_open(server.event);
     assert_int_equal(gpu_fence_queue_create(&server.queue), 0);
     const struct backend_config backend = {.events = &gpu_fence_queue_events,
                                            .opaque = server.queue};
@@ -77,6 +80,7 @@ int vtest_set_up(void **state)
         .limits = gpu_limits_default,
         .stats = &server.stats,
         .ring = &server.ring,
+        .gate = server.gate,
         .ended = on_ended,
     };
     assert_int_equal(vtest_session_create(&config, fds[1], &server.session), 0);
@@ -85,9 +89,21 @@ int vtest_set_up(void **state)
     return 0;
 }
 
+int vtest_set_up(void **state)
+{
+    return set_up(false);
+}
+
+int vtest_set_up_gated(void **state)
+{
+    return set_up(true);
+}
+
 int vtest_tear_down(void **state)
 {
     vtest_session_destroy(server.session);
+    if (server.gate)
+        broker_close(server.gate);
     if (server.sock >= 0)
         close(server.sock);
     assert_int_equal(server.stats.resources, 0);

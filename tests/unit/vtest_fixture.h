@@ -18,6 +18,7 @@ struct vtest_server {
     struct broker_stats stats;
     struct work_ring ring;
     struct vtest_session *session;
+    struct gate *gate; /* NULL = work needs no lease */
     int sock;
     bool ended, broken;
     char reason[BROKER_TEXT_MAX];
@@ -35,6 +36,8 @@ extern struct vtest_server server;
 
 /* For cmocka. */
 int vtest_set_up(void **state);
+/* The same under a lease, whose broker is the test (gate_fixture.h). */
+int vtest_set_up_gated(void **state);
 int vtest_tear_down(void **state);
 
 /* Turns the loop until the session has nothing left to do, which must be soon. */
