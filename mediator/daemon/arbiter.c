@@ -192,7 +192,7 @@ int arbiter_add(struct arbiter *a, const char *name, const struct sched_knobs *k
     if (!v)
         return -ENOMEM;
     v->arbiter = a;
-    arbiter_vgpu_init(v);
+    think_time_init(&v->think);
     v->doorbell_fd = v->wake_fd = v->wake_read_fd = v->grant_fd = v->ack_fd = v->pidfd = -1;
     v->cpu_group = CPU_GROUP_NONE;
     snprintf(v->name, sizeof(v->name), "%s", name);

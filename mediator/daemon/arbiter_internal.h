@@ -13,6 +13,7 @@
 #include "mediator/daemon/arbiter.h"
 #include "mediator/daemon/cpu_allowance.h"
 #include "mediator/daemon/cpu_class.h"
+#include "mediator/daemon/think_time.h"
 #include "protocol/lease_wait.h"
 
 #include <pthread.h>
@@ -89,9 +90,7 @@ struct arbiter_vgpu {
     bool early;               /* granted before the one whose place it takes has left */
     bool used;                /* the GPU, in this slice */
     uint64_t stuck_ns;        /* held without a completion */
-    uint64_t idle_from_ns;    /* has had no work since, inside its slice or after it; 0 = has */
-    unsigned quick_percent;   /* how often that is short, smoothed */
-    uint64_t think_ns;        /* what it takes from the end of its work to more of it, smoothed */
+    struct think_time think;
 
     /* Of all its renderers before this one. */
     struct {
@@ -147,7 +146,6 @@ struct arbiter {
 
 /* ---- arbiter_slice.c ------------------------------------------------------------------------ */
 
-void arbiter_vgpu_init(struct arbiter_vgpu *v);
 /* Something of v may have changed: its doorbell rang. */
 void arbiter_look_at(struct arbiter_vgpu *v, uint64_t now_ns);
 /* Charges those that hold the GPU, ends slices, begins others. To be called after anything else.

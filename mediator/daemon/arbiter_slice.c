@@ -15,23 +15,10 @@
 
 #include "mediator/base/util.h"
 
-/* The GPU is kept for a vGPU that has just become idle inside its slice, while others wait, for
- * twice as long as it mostly needs to bring more: one that waits for each frame before it draws the
- * next would else lose its turn to those that do not, whatever its weight (Iyer and Druschel,
- * "Anticipatory scheduling", 2001). Whoever needs longer than that comes back as a new one. */
-#define ANTICIPATE_MAX_NS 4000000
-#define ANTICIPATE_MIN_NS 300000
-#define QUICK_PERCENT 10
-#define THINK_FIRST_NS 500000
 #define HELD_UP_NS 1000000
 /* How often one that nobody waits for is looked at: whether it is idle. Each look costs it some ten
  * microseconds of a processor, which may be one that draws. */
 #define LOOK_ALONE_NS 20000000
-
-void arbiter_vgpu_init(struct arbiter_vgpu *v)
-{
-    v->think_ns = THINK_FIRST_NS;
-}
 
 /* ---- coming and going ----------------------------------------------------------------------- */
 
@@ -45,25 +32,13 @@ static void set_place(struct arbiter_vgpu *v, enum arbiter_place place)
     v->early &= place != PLACE_OUT;
 }
 
-/* It has had nothing to do until then. */
-static void back_to_work(struct arbiter_vgpu *v, uint64_t since_ns)
-{
-    if (v->idle_from_ns == 0)
-        return;
-    uint64_t think_ns = since_ns > v->idle_from_ns ? since_ns - v->idle_from_ns : 0;
-    /* Longer is all the same, and would be long remembered. */
-    v->think_ns = (3 * v->think_ns + MIN(think_ns, UINT64_C(2) * ANTICIPATE_MAX_NS)) / 4;
-    v->quick_percent = (3 * v->quick_percent + (think_ns < ANTICIPATE_MIN_NS ? 100 : 0)) / 4;
-    v->idle_from_ns = 0;
-}
-
 /* Whether v asks just when another one's long piece is over. On a software GPU that does not
  * preempt the piece has kept v's renderer itself from running, and says nothing of what v needs. */
 static bool was_held_up(const struct arbiter_vgpu *v, uint64_t now_ns)
 {
     for (const struct arbiter_vgpu *w = v->arbiter->vgpus; w; w = w->next) {
         uint64_t end_ns = w == v || !w->attached ? 0 : arbiter_last_completion_ns(w);
-        if (end_ns > w->ack.started_ns + ANTICIPATE_MAX_NS && now_ns < end_ns + HELD_UP_NS &&
+        if (end_ns > w->ack.started_ns + THINK_TIME_KEPT_MAX_NS && now_ns < end_ns + HELD_UP_NS &&
             end_ns < now_ns + HELD_UP_NS) /* it is its own word */
             return true;
     }
@@ -73,9 +48,9 @@ static bool was_held_up(const struct arbiter_vgpu *v, uint64_t now_ns)
 /* It waits for a grant. */
 static void ask(struct arbiter_vgpu *v, uint64_t now_ns)
 {
-    if (v->idle_from_ns != 0 && was_held_up(v, now_ns))
-        v->idle_from_ns = 0;
-    back_to_work(v, now_ns);
+    if (v->think.idle_from_ns != 0 && was_held_up(v, now_ns))
+        v->think.idle_from_ns = 0;
+    think_time_end(&v->think, now_ns);
     if (!v->asked) {
         v->asked = true;
         v->asked_ns = now_ns;
@@ -134,7 +109,7 @@ void arbiter_evict(struct arbiter_vgpu *v, uint64_t now_ns)
     set_place(v, PLACE_OUT);
     arbiter_set_class(v, CPU_CLASS_NORMAL);
     v->asked = false;
-    v->idle_from_ns = 0; /* the next renderer's pauses are its own */
+    v->think.idle_from_ns = 0; /* the next renderer's pauses are its own */
     sched_sleep(&v->entity, now_ns);
     arbiter_end_early(v->arbiter, now_ns);
 }
@@ -155,7 +130,7 @@ static void begin_slice(struct arbiter_vgpu *v, uint64_t now_ns)
         a->released_ns = 0;
     }
     if (v->place != PLACE_IN)
-        back_to_work(v, now_ns);
+        think_time_end(&v->think, now_ns);
     v->early |= v->place == PLACE_OUT && !arbiter_has_place(a);
     set_place(v, PLACE_IN);
     sched_start(&v->entity, now_ns);
@@ -191,30 +166,21 @@ void arbiter_look_at(struct arbiter_vgpu *v, uint64_t now_ns)
     }
 }
 
-/* Until when the GPU is kept for v, which is idle. */
-static uint64_t kept_until_ns(const struct arbiter_vgpu *v)
-{
-    uint64_t think_ns = MAX(2 * v->think_ns, (uint64_t)ANTICIPATE_MIN_NS);
-
-    if (think_ns > ANTICIPATE_MAX_NS) /* some frames have more than one part */
-        think_ns = v->quick_percent >= QUICK_PERCENT ? ANTICIPATE_MIN_NS : 0;
-    return v->idle_from_ns + think_ns;
-}
-
 /* Whether v holds the GPU for nothing. */
 static bool is_idle(struct arbiter_vgpu *v, uint64_t now_ns)
 {
     if (!lease_is_parked(&v->lease)) {
-        back_to_work(v, v->ack.started_ns);
+        think_time_end(&v->think, v->ack.started_ns);
         return false;
     }
-    if (v->idle_from_ns == 0) {
-        v->idle_from_ns = now_ns;
+    if (v->think.idle_from_ns == 0) {
+        v->think.idle_from_ns = now_ns;
         /* Nobody waited, and it did not ring: it may have been idle for long. */
         if (!v->arbiter->was_contended)
-            v->idle_from_ns = MIN(MAX(arbiter_last_completion_ns(v), v->charge_from_ns), now_ns);
+            v->think.idle_from_ns =
+                MIN(MAX(arbiter_last_completion_ns(v), v->charge_from_ns), now_ns);
     }
-    return now_ns >= kept_until_ns(v);
+    return now_ns >= think_time_kept_until_ns(&v->think);
 }
 
 /* Takes the GPU from one who holds it and does not use it. */
@@ -224,7 +190,7 @@ static void take_parked(struct arbiter_vgpu *v, uint64_t now_ns)
     if (lease_settle(&v->lease)) {
         left(v, now_ns);
     } else { /* it came back in between */
-        back_to_work(v, now_ns);
+        think_time_end(&v->think, now_ns);
         sched_put(&v->entity, now_ns);
         set_place(v, PLACE_LEAVING);
     }
@@ -286,8 +252,8 @@ static uint64_t tell_contended(struct arbiter *a, uint64_t now_ns)
         }
         if (!a->contended)
             continue;
-        if (v->idle_from_ns != 0)
-            next_ns = MIN(next_ns, kept_until_ns(v));
+        if (v->think.idle_from_ns != 0)
+            next_ns = MIN(next_ns, think_time_kept_until_ns(&v->think));
         else if (lease_is_parked(&v->lease))
             next_ns = now_ns; /* it went idle before it could know that it should ring */
     }
