@@ -48,9 +48,14 @@ static bool was_held_up(const struct arbiter_vgpu *v, uint64_t now_ns)
 /* It waits for a grant. */
 static void ask(struct arbiter_vgpu *v, uint64_t now_ns)
 {
+    const struct arbiter_config *config = &v->arbiter->config;
+
     if (v->think.idle_from_ns != 0 && was_held_up(v, now_ns))
         v->think.idle_from_ns = 0;
-    think_time_end(&v->think, now_ns);
+    else if (config->processors > 0 && config->preempt == ARBITER_PREEMPT_DRAIN)
+        think_time_end_stretched(&v->think, now_ns); /* as short ones do, one after the other */
+    else
+        think_time_end(&v->think, now_ns);
     if (!v->asked) {
         v->asked = true;
         v->asked_ns = now_ns;
@@ -70,6 +75,7 @@ static void left(struct arbiter_vgpu *v, uint64_t now_ns)
     if (sched_is_running(&v->entity))
         sched_put(&v->entity, now_ns);
     set_place(v, PLACE_OUT);
+    think_time_let_go(&v->think, now_ns);
     arbiter_note(a, now_ns, ARBITER_EVENT_RELEASE, v, v->entity.slice.used_ns);
     if (v->attached && !v->killed && lease_wants(&v->lease))
         ask(v, now_ns);

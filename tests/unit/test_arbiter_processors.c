@@ -182,13 +182,74 @@ static void test_burn_together(void **state)
     stop_burning(&a);
 }
 
+/* ---- who waits for its frames --------------------------------------------------------------- */
+
+static void spin_until(uint64_t ns)
+{
+    while (part_now_ns() < ns)
+        ;
+}
+
+/* One piece of b's after the other. */
+static void draw_until(uint64_t ns)
+{
+    while (part_now_ns() < ns) {
+        spin_until(part_now_ns() + 500000);
+        part_end(&b, false);
+        assert_true(part_try_to_enter(&b));
+    }
+}
+
+/* A frame of a's, which is on the GPU before and afterwards. Returns whether it came back soon and
+ * the GPU had been kept for it; else it comes back when b's pieces let it, and waits for a frame of
+ * b's. */
+static bool draw_frame(bool soon)
+{
+    assert_false(part_ask(&b));
+    part_end(&a, true);
+    uint64_t idle_ns = part_now_ns();
+    if (soon)
+        spin_until(idle_ns + 1500000);
+    if (soon && part_try_to_enter(&a))
+        return true;
+    part_wait_for_state(&b, LEASE_GRANTED);
+    assert_true(part_try_to_enter(&b));
+    draw_until(idle_ns + 5500000);
+    assert_false(part_ask(&a));
+    spin_until(part_now_ns() + 33000000);
+    part_end(&b, true);
+    part_wait_for_state(&a, LEASE_GRANTED);
+    assert_true(part_try_to_enter(&a));
+    return false;
+}
+
+/* That b's pieces make a's pauses long is not held against it: the GPU is kept for it again. */
+static void test_pieces_make_pauses_long(void **state)
+{
+    struct sched_knobs knobs = SCHED_KNOBS_DEFAULT;
+
+    part_open_software_arbiter(ARBITER_PREEMPT_DRAIN);
+    part_join(&a, "a");
+    part_join(&b, "b");
+    knobs.slice_ns = SCHED_SLICE_MAX_NS; /* else they may be over before we are */
+    assert_int_equal(arbiter_set_knobs(a.vgpu, &knobs), 0);
+    assert_int_equal(arbiter_set_knobs(b.vgpu, &knobs), 0);
+    part_enter(&a);
+    for (unsigned i = 0; i < 5; i++)
+        draw_frame(false);
+    uint64_t deadline = part_now_ns() + TIMEOUT_MS * UINT64_C(1000000);
+    while (!draw_frame(true))
+        assert_true(part_now_ns() < deadline);
+    part_end(&a, true);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, part_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_burns_beside_its_cap),  TEST(test_burns_and_holds_the_gpu),
         TEST(test_reports_what_it_burns), TEST(test_burns_without_a_cap),
-        TEST(test_burn_together),
+        TEST(test_burn_together),         TEST(test_pieces_make_pauses_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
