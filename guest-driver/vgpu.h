@@ -5,7 +5,7 @@
  *   vgpu.c     life, lock, loss, errors       query.c     capsets and sync
  *   context.c  contexts, submission           resource.c  resources, transfers
  *   blob.c     mapping of blobs               fence.c     fences
- *   choice.c   which way leads to the device
+ *   choice.c   which way leads to the device  completions.c  ends on the GPU
  * transport.h says what is left to a way to the device; the structs here are the beginning of its
  * own.
  *

@@ -7,9 +7,10 @@
  * Of what will never end, because the process that does it is gone, it says so once.
  *
  * It is a hint and nothing else: news may be of somebody else's work, and who waits does so for a
- * limited time and then looks himself. So it does no harm that every process of the vGPU can write
- * to it. One that ends while it waits leaves nothing behind but `wanted`, which the next signal
- * takes back.
+ * limited time and then looks himself. Every process of the vGPU can write to it, and so can make
+ * the others look for nothing, or give a wait up that would not end soon: what is worse is in the
+ * hands of those that work for the vGPU anyhow. One that ends while it waits leaves nothing behind
+ * but `wanted`, which the next signal takes back.
  */
 #ifndef ALIQUOT_PROTOCOL_EVENTCOUNT_H
 #define ALIQUOT_PROTOCOL_EVENTCOUNT_H
@@ -26,6 +27,11 @@ struct eventcount {
     _Alignas(64) uint32_t wanted; /* somebody waits since the last signal; futex */
     _Alignas(64) uint32_t lost;   /* contexts whose work will never end; grows */
 };
+
+_Static_assert(offsetof(struct eventcount, wanted) == 64 &&
+                   offsetof(struct eventcount, lost) == 128 &&
+                   sizeof(struct eventcount) <= EVENTCOUNT_BYTES,
+               "in memory of processes of other builds, too");
 
 /* A page of zeroes that can't be resized, mapped. Returns 0 or a negative errno; the caller owns
  * *ret_fd and unmaps *ret. */

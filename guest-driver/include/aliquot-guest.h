@@ -179,10 +179,10 @@ ALIQUOT_EXPORT int aliquot_sync(struct aliquot_vgpu *vgpu);
  *
  * aliquot_completions() gives the number of such events so far, which wraps; it is read before one
  * looks. aliquot_completions_wait() sleeps until there was one more than `seen`, at most for
- * timeout_ns, and returns 0 in either case, or for no reason at all: what has ended may be
- * somebody else's, and not every end is told. Not for OpenGL: that is what fences are for.
- * -EOPNOTSUPP: the device tells nothing: always so through a render node, and before the first
- * context is there. The first takes no lock and may be called from anywhere.
+ * timeout_ns (or ALIQUOT_TIMEOUT_DEFAULT_NS), and returns 0 in either case, or for no reason at
+ * all: what has ended may be somebody else's, and not every end is told. Not for OpenGL: that is
+ * what fences are for. -EOPNOTSUPP: the device tells nothing, or has not answered anything yet;
+ * always so through a render node. Otherwise as all calls; the first takes no lock.
  */
 ALIQUOT_EXPORT int aliquot_completions(struct aliquot_vgpu *vgpu, uint32_t *ret_count);
 ALIQUOT_EXPORT int aliquot_completions_wait(struct aliquot_vgpu *vgpu, uint32_t seen,

@@ -186,14 +186,14 @@ bool device_is_foreign(const struct device *device)
     return !device->vgpu;
 }
 
-void device_lose(struct device *device, const char *text)
+static void report_loss(bool *reported, const char *text, const char *and_then)
 {
     const char *policy = getenv("ALIQUOT_ON_LOSS");
     bool go_on = policy && strcmp(policy, "error") == 0;
 
-    if (!__atomic_test_and_set(&device->lost_reported, __ATOMIC_RELAXED))
+    if (!__atomic_test_and_set(reported, __ATOMIC_RELAXED))
         message("%s; %s", text,
-                go_on ? "nothing is rendered any more, start the program again"
+                go_on ? and_then
                       : "ending the program (ALIQUOT_ON_LOSS=error lets it go on without a GPU)");
     /* Not exit(): the thread holds locks of Mesa's that its destructors want. */
     if (!go_on)
@@ -207,8 +207,14 @@ int device_result(struct device *device, int result)
     if (result != -ECONNRESET && result != -EPROTO)
         return result;
     aliquot_last_error(device->vgpu, text, sizeof(text));
-    device_lose(device, text);
+    report_loss(&device->lost_reported, text,
+                "nothing is rendered any more, start the program again");
     return -ENODEV;
+}
+
+void device_waits_in_vain(struct device *device, const char *text)
+{
+    report_loss(&device->in_vain_reported, text, "what it waits for will not come");
 }
 
 int device_capset(struct device *device, uint32_t id, uint32_t version, void *buf, size_t size)

@@ -44,7 +44,7 @@ struct device {
     /* Held while a command is sent and its fence noted, so that the order of fences on a buffer is
      * that of the commands. */
     pthread_mutex_t submit_lock;
-    bool lost_reported;
+    bool lost_reported, in_vain_reported;
 };
 
 /* The environment asks for a vGPU: without it the shim lets everything pass. Tells the user why it
@@ -64,9 +64,9 @@ bool device_is_foreign(const struct device *device);
  * time it tells the user; and see ALIQUOT_ON_LOSS. Locks of ours may be held. */
 int device_result(struct device *device, int result);
 
-/* The same for a loss that no call tells of: text says what is lost. Returns if the program is to
- * go on. */
-void device_lose(struct device *device, const char *text);
+/* The same for a program that waits in vain for something that is lost, as the text says. Returns
+ * if it is to go on. */
+void device_waits_in_vain(struct device *device, const char *text);
 
 /* Copies a capset, at most size bytes: 0, -EINVAL (no such one), … */
 int device_capset(struct device *device, uint32_t id, uint32_t version, void *buf, size_t size);

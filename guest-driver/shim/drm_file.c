@@ -23,7 +23,7 @@ static void release_file(struct fd_object *base)
     if (file->context && !device_is_foreign(file->device))
         aliquot_context_destroy(file->context);
     if (file->is_venus)
-        venus_ends(file->device);
+        venus_ends();
     for (uint32_t i = 0; i < file->bos.count; i++) {
         if (file->bos.items[i])
             bo_unref(file->bos.items[i]);

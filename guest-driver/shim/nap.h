@@ -17,7 +17,6 @@
 /* Of one thread; zero at its start. */
 struct nap_thread {
     bool yielded;     /* since the last nap: a wait has just begun */
-    uint32_t seen;    /* the number of ends on the GPU before Venus looked last */
     int64_t spent_ns; /* of the budget */
     int64_t since_ns; /* when that was noted; CLOCK_MONOTONIC */
 };

@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Mesa's Venus in this process: its sleep, told from the program's own, ends with news; and when
- * the process on the host that works for it is gone, the program does not wait for it for ever.
+ * Mesa's Venus in this process: telling its calls from the program's own, and looking after its
+ * program when the host does nothing for it any more.
  */
 #ifndef ALIQUOT_SHIM_VENUS_H
 #define ALIQUOT_SHIM_VENUS_H
 
 #include "guest-driver/shim/device.h"
 
-/* Venus has made a context on the device: from now on its waits hear of what has ended. */
+/* Venus has made a context on the device, or given one up. */
 void venus_begins(struct device *device);
-/* Venus has given one up. */
-void venus_ends(struct device *device);
+void venus_ends(void);
+
+/* The device, if Venus calls, from an address in its library, and there is news to be had of ends
+ * on the GPU; and the count of those. */
+struct device *venus_device(const void *caller, uint32_t *ret_count);
+
+/* A thread of Venus's waits, at now_ns, and so many have ended. Ends the program if it waits in
+ * vain, unless that is not wanted (device.h). */
+void venus_waits(struct device *device, uint32_t count, int64_t now_ns);
 
 #endif

@@ -153,8 +153,8 @@ static bool show(struct vhost_vgpu *vgpu, const struct vhost_user_mmap *map)
     return true;
 }
 
-/* The eventcount, once. Read and written by others at will, it is believed in nothing. False: it is
- * not what was announced. */
+/* The eventcount, once. Others write it at will: it makes nobody wait longer than he would have.
+ * False: it is not what was announced. */
 static bool show_completions(struct host_visible *v, const struct vhost_user_mmap *map)
 {
     if (!v->shows_completions || map->fd_offset != 0 || map->shm_offset != 0 ||

@@ -208,6 +208,9 @@ static void vhost_lose(struct aliquot_vgpu *base, int error)
         shutdown(vgpu->visible.sock, SHUT_RDWR);
     ring_fail_all(vgpu, error);
     ring_wake(vgpu);
+    /* Whoever sleeps on what ends, too. */
+    if (vgpu->visible.completions)
+        eventcount_signal(vgpu->visible.completions);
 }
 
 static void vhost_finish(struct aliquot_vgpu *vgpu)

@@ -3,7 +3,8 @@
  * The ends of a queue's pieces: who sees them, and takes them out of the lease.
  *
  * That is the watcher, a thread of each queue. It waits in the driver for a piece that takes long,
- * and for every piece while other vGPUs wait. A short one it leaves alone for a moment, since to
+ * for the only one in flight while somebody in the guest sleeps until it ends, and for every piece
+ * while other vGPUs wait. A short one it leaves alone for a moment, since to
  * wake a thread costs more than such a piece: mostly whoever waits for the piece in the
  * application, or submits the next one, finds its end before the watcher looks.
  */

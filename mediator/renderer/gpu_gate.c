@@ -25,18 +25,22 @@ static uint64_t now_ns(void)
 
 /* ---- the burst ------------------------------------------------------------------------------ */
 
+static bool has_work(const struct gpu_device *dev)
+{
+    return dev->dirty || dev->in_flight > dev->on_vulkan;
+}
+
 void gpu_gate_check(struct gpu_device *dev)
 {
     if (!dev->gate || !gate_is_inside(dev->gate))
         return;
-    if (dev->dirty || dev->in_flight > dev->on_vulkan) {
-        gate_progress(dev->gate);
-        return;
-    }
     /* Afterwards others may have the processor that we run on, and for long. */
-    if (dev->ops->flush)
+    if (!has_work(dev) && dev->ops->flush)
         dev->ops->flush(dev->opaque);
-    gate_end(dev->gate, dev->gated);
+    if (has_work(dev))
+        gate_progress(dev->gate);
+    else
+        gate_end(dev->gate, dev->gated);
 }
 
 void gpu_gate_cover(struct gpu_device *dev)

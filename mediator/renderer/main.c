@@ -104,7 +104,8 @@ static int serve(struct renderer *r, int fd)
         .scanouts = r->options.scanouts,
         .dmabuf = r->options.dmabuf,
         .hostmem_bytes = r->options.hostmem_bytes,
-        .completions_fd = r->layers != NULL ? r->completions_fd : -1,
+        /* Without a lease the layer counts nothing. */
+        .completions_fd = r->gate != NULL ? r->completions_fd : -1,
         .width = r->options.width,
         .height = r->options.height,
         .stats = r->stats,
@@ -245,19 +246,9 @@ static int set_up_work(struct renderer *r)
     return result;
 }
 
-/* By which the guests' own processes hear of what their work on the GPU has come to. */
-static int set_up_completions(struct renderer *r)
-{
-    int result = eventcount_create(&r->completions_fd, &r->completions);
-
-    if (result < 0)
-        log_error("no page for the ends of Vulkan's work: %s", strerror(-result));
-    return result;
-}
-
 static int set_up_memory(struct renderer *r)
 {
-    if (set_up_quota(r) < 0 || set_up_work(r) < 0 || set_up_completions(r) < 0)
+    if (set_up_quota(r) < 0 || set_up_work(r) < 0)
         return -ENOMEM;
     self_limit(guest_limits(r).max_total_bytes);
     self_keep_freed();
@@ -297,9 +288,25 @@ static int set_up_gate(struct renderer *r)
     return result;
 }
 
+/* By which the guests' own processes hear of what their work on the GPU has come to. */
+static int set_up_completions(struct renderer *r)
+{
+    int result = eventcount_create(&r->completions_fd, &r->completions);
+
+    if (result < 0)
+        log_error("no page for the ends of Vulkan's work: %s", strerror(-result));
+    return result;
+}
+
 static int set_up_layers(struct renderer *r)
 {
     int fd = r->options.lease_fd;
+
+    r->completions_fd = -1;
+    if (r->options.vulkan == BACKEND_VULKAN_OFF || strcmp(r->options.backend, "null") == 0)
+        return 0;
+    if (set_up_completions(r) < 0)
+        return -ENOMEM;
     const struct layer_link_config config = {
         .grant = fd,
         .ack = fd < 0 ? -1 : fd + 1,
@@ -310,9 +317,6 @@ static int set_up_layers(struct renderer *r)
         .completions_fd = r->completions_fd,
         .broker_fd = r->options.broker_fd,
     };
-
-    if (r->options.vulkan == BACKEND_VULKAN_OFF || strcmp(r->options.backend, "null") == 0)
-        return 0;
     int result = layer_link_create(&config, &r->layers);
     if (result < 0)
         log_error("the Vulkan layer can't be listened to: %s", strerror(-result));

@@ -118,10 +118,8 @@ int vhost_request_show(struct vhost_backend *be, const struct gpu_shmem_map *arg
         return -EPIPE;
     if (!reads_on(be))
         return -ENOMEM;
-    return send_message(be, VHOST_USER_BACKEND_SHMEM_MAP, 0, VIRTIO_GPU_SHM_ID_HOST_VISIBLE, args) <
-                   0
-               ? -ENOMEM
-               : 0;
+    int r = send_message(be, VHOST_USER_BACKEND_SHMEM_MAP, 0, VIRTIO_GPU_SHM_ID_HOST_VISIBLE, args);
+    return r < 0 ? -ENOMEM : 0;
 }
 
 /* The first message to a new socket. */

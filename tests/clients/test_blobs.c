@@ -378,6 +378,20 @@ static void *wait_for_more(void *opaque)
     return NULL;
 }
 
+static void *sleep_to_the_end(void *opaque)
+{
+    struct scene *s = opaque;
+    int result = 0;
+
+    while (result == 0) {
+        uint32_t seen;
+        result = aliquot_completions(s->vgpu, &seen);
+        if (result == 0)
+            result = aliquot_completions_wait(s->vgpu, seen, 3600000000000ll);
+    }
+    return result == -ECONNRESET ? NULL : s;
+}
+
 static void test_completions(void **state)
 {
     static const enum fake_completions ways[] = {COMPLETIONS_SHOWN, COMPLETIONS_TWICE};
@@ -403,6 +417,23 @@ static void test_completions(void **state)
         assert_null(failed);
         end(&s);
     }
+}
+
+/* Who sleeps wakes up when the vGPU is lost, however long he meant to. */
+static void test_completions_end(void **state)
+{
+    struct scene s;
+    pthread_t thread;
+    void *failed = NULL;
+
+    begin_showing(&s, COMPLETIONS_SHOWN);
+    pthread_create(&thread, NULL, sleep_to_the_end, &s);
+    fake_server_kill(s.server);
+    while (aliquot_sync(s.vgpu) == 0)
+        ;
+    pthread_join(thread, &failed);
+    assert_null(failed);
+    end(&s);
 }
 
 /* A server that shows something else shows nothing, and is served otherwise. */
@@ -457,6 +488,7 @@ int main(void)
         cmocka_unit_test(test_completions),
         cmocka_unit_test(test_completions_faults),
         cmocka_unit_test(test_completions_without_descriptor),
+        cmocka_unit_test(test_completions_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Stock Venus under `aliquot run` sleeps until something has ended on the GPU, and is told so by the
-Vulkan layer in the render server's worker: seen in the page that the two share."""
+"""Stock Venus under `aliquot run` sleeps until something has ended on the GPU, and is told so by
+the Vulkan layer in the render server's worker: seen in the page that the two share."""
 
 import os
 import struct

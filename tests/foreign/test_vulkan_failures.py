@@ -92,7 +92,7 @@ def test_worker_killed(columns, via):
 
 @pytest.mark.parametrize('via', OURS)
 def test_worker_killed_of_who_waits_for_moments(columns, via):
-    """What it looks at is memory that nobody writes any more. The shim, whose program it is, ends it;
+    """What it looks at is memory that nobody writes any more. The shim, which is in it, ends it;
     over vtest it has to be told to ask the ring instead."""
     name = f'moments-{via}'
     more = {} if via == 'shim' else {'VN_PERF': 'no_semaphore_feedback,no_fence_feedback'}

@@ -119,11 +119,12 @@ static void test_ends_of_held_ones_are_told(void **state)
 static void *submit_while_others_sleep(void *opaque)
 {
     struct fake *f = opaque;
+    unsigned waits = fake_waits();
 
     while (!eventcount_is_wanted(&f->completions))
         sched_yield();
     fake_submit(f, 0, (struct fake_work){.fence = true});
-    while (fake_waits() == 0)
+    while (fake_waits() == waits)
         sched_yield();
     fake_finish(1);
     return NULL;
@@ -144,7 +145,6 @@ static void test_wanted_ends_are_waited_for(void **state)
         pthread_join(thread, NULL);
         fake_await_in_flight(f, 0);
     }
-    assert_true(fake_waits() >= 20);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
