@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest-driver/shim/nap.h"
 
+#include <stdbool.h>
+
+/* So often Venus yields before the first nap of a wait for the GPU: then it has just begun. Where
+ * it asks its ring each time, it yields for the answers between its naps, some other number of
+ * times. */
+#define FIRST_YIELDS 15
 /* The first naps of each wait: 16, or 256 where it waits for its ring, which is 41 ms at most. */
 #define FIRST_NS 160000
 /* Of longer ones, what may be taken off at once; and what share of all time comes back. Together
@@ -18,9 +24,9 @@ static void refill(struct nap_thread *t, int64_t now_ns)
 
 enum nap_way nap_choose(struct nap_thread *t, int64_t asked_ns, int64_t now_ns)
 {
-    bool begins = t->yielded;
+    bool begins = t->yields == FIRST_YIELDS;
 
-    t->yielded = false;
+    t->yields = 0;
     if (asked_ns <= FIRST_NS)
         return begins && asked_ns > NAP_SHORT_NS ? NAP_SHORT : NAP_UNTIL_NEWS;
     refill(t, now_ns);

@@ -11,12 +11,11 @@
 #ifndef ALIQUOT_SHIM_NAP_H
 #define ALIQUOT_SHIM_NAP_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 /* Of one thread; zero at its start. */
 struct nap_thread {
-    bool yielded;     /* since the last nap: a wait has just begun */
+    uint32_t yields;  /* since the last nap */
     int64_t spent_ns; /* of the budget */
     int64_t since_ns; /* when that was noted; CLOCK_MONOTONIC */
 };

@@ -1,12 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# usage: lint.sh format|tidy|rules SOURCE BUILD
+# usage: lint.sh format|rules SOURCE BUILD
+#        lint.sh tidy SOURCE BUILD FOLDER...
 #   format  clang-format has nothing to change
-#   tidy    clang-tidy has nothing to say (.clang-tidy has the checks and the reasons)
+#   tidy    clang-tidy has nothing to say of these folders (.clang-tidy has the checks and the reasons)
 #   rules   SPDX lines, file lengths, no registry's host name, shell scripts parse
 set -euo pipefail
 what=$1 source=$2 build=$3
+shift 3
 cd "$source"
 
 tool() {
@@ -23,14 +25,14 @@ format)
     ;;
 tidy)
     # Only what is compiled has an entry; generated files are not ours.
-    python3 - "$build" "$source" <<'END' | xargs -P "$(nproc)" -n 4 "$(tool clang-tidy)" --quiet -p "$build" \
+    python3 - "$build" "$source" "$@" <<'END' | xargs -P "$(nproc)" -n 4 "$(tool clang-tidy)" --quiet -p "$build" \
         --extra-arg=-Wno-unknown-warning-option --extra-arg=-Wno-unused-command-line-argument
 import json, os, sys
-build, source = sys.argv[1:]
+build, source, *folders = sys.argv[1:]
 seen = set()
 for entry in json.load(open(os.path.join(build, "compile_commands.json"))):
     path = os.path.normpath(os.path.join(entry["directory"], entry["file"]))
-    if path.startswith(source + "/") and "/tests/" not in path and not path.startswith(build + "/"):
+    if path.startswith(tuple(f"{source}/{folder}/" for folder in folders)):
         seen.add(path)
 print("\n".join(sorted(seen)))
 END
@@ -59,7 +61,7 @@ rules)
     exit $failed
     ;;
 *)
-    echo "usage: lint.sh format|tidy|rules SOURCE BUILD" >&2
+    echo "usage: lint.sh format|tidy|rules SOURCE BUILD [FOLDER...]" >&2
     exit 2
     ;;
 esac

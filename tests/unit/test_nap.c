@@ -29,7 +29,7 @@ static unsigned last_bit(unsigned value)
 static enum nap_way relax(struct wait *w, int64_t news_ns)
 {
     if (++w->iter < 1u << w->order) {
-        w->thread.yielded = true;
+        w->thread.yields++;
         return NAP_AS_ASKED;
     }
     int64_t asked_ns = 160000ll << (last_bit(w->iter) - w->order - 1), slept_ns = asked_ns;
@@ -119,6 +119,24 @@ static void test_nested(void **state)
     assert_true(outer.now_ns - begun_ns > ALIVE_NS);
 }
 
+/* Where each look is a question to the ring, with yields of its own, only the first nap is short.
+ */
+static void test_looks_that_ask(void **state)
+{
+    struct wait outer = {.order = 4};
+
+    begin(&outer);
+    assert_int_equal(relax(&outer, 0), NAP_SHORT);
+    for (uint32_t yields = 1; yields < 15; yields++) {
+        outer.thread.yields = yields;
+        assert_int_equal(relax(&outer, 0), NAP_UNTIL_NEWS);
+    }
+    /* And one whose answer takes so long that it naps for it. */
+    struct wait inner = {.order = 8};
+    begin(&inner);
+    assert_int_equal(relax(&inner, 0), NAP_UNTIL_NEWS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +144,7 @@ int main(void)
         cmocka_unit_test(test_frames),
         cmocka_unit_test(test_looks_take_their_time),
         cmocka_unit_test(test_nested),
+        cmocka_unit_test(test_looks_that_ask),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
