@@ -331,6 +331,23 @@ void fake_destroy(struct fake *f)
     free(f->ring);
 }
 
+int fake_set_up(void **state)
+{
+    struct fake *f = calloc(1, sizeof(*f));
+
+    assert_non_null(f);
+    fake_create(f);
+    *state = f;
+    return 0;
+}
+
+int fake_tear_down(void **state)
+{
+    fake_destroy(*state);
+    free(*state);
+    return 0;
+}
+
 static void wake(struct fake *f, uint32_t wakes)
 {
     static const int none[LEASE_SLOTS_MAX] = {[0 ... LEASE_SLOTS_MAX - 1] = -1};
@@ -454,6 +471,11 @@ VkSemaphore fake_semaphore(struct fake *f, bool timeline)
 
     assert_int_equal(wait_create_semaphore(f->device->handle, &info, NULL, &s), VK_SUCCESS);
     return s;
+}
+
+void fake_free_semaphore(struct fake *f, VkSemaphore semaphore)
+{
+    wait_destroy_semaphore(f->device->handle, semaphore, NULL);
 }
 
 void fake_signal(struct fake *f, VkSemaphore timeline, uint64_t value)

@@ -34,6 +34,9 @@ struct fake {
 void fake_create(struct fake *f);
 /* Destroys the device, unless a test has done so (device = NULL). */
 void fake_destroy(struct fake *f);
+/* Both, for cmocka: state is a struct fake *. */
+int fake_set_up(void **state);
+int fake_tear_down(void **state);
 
 void fake_grant(struct fake *f);
 void fake_revoke(struct fake *f);
@@ -60,6 +63,7 @@ void fake_await_started(unsigned works);
 struct lease_ack fake_ack(struct fake *f);
 
 VkSemaphore fake_semaphore(struct fake *f, bool timeline);
+void fake_free_semaphore(struct fake *f, VkSemaphore semaphore);
 void fake_signal(struct fake *f, VkSemaphore timeline, uint64_t value);
 
 /* One submission to a queue; semaphores may be VK_NULL_HANDLE, values are 0 for binary ones. */

@@ -14,28 +14,6 @@
 
 static const struct fake_work work = {0};
 
-static int setup(void **state)
-{
-    struct fake *f = calloc(1, sizeof(*f));
-
-    assert_non_null(f);
-    fake_create(f);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fake_destroy(*state);
-    free(*state);
-    return 0;
-}
-
-static void free_semaphore(struct fake *f, VkSemaphore s)
-{
-    wait_destroy_semaphore(f->device->handle, s, NULL);
-}
-
 /* ---- who sees it ---------------------------------------------------------------------------- */
 
 /* While they end one after the other, the driver has not to wake anybody for each. */
@@ -98,8 +76,8 @@ static void test_ends_are_told(void **state)
     fake_finish(1);
     fake_await_in_flight(f, 0);
     assert_int_equal(eventcount_read(&f->completions), 4);
-    free_semaphore(f, timeline);
-    free_semaphore(f, binary);
+    fake_free_semaphore(f, timeline);
+    fake_free_semaphore(f, binary);
 }
 
 /* What was held is told of, too. */
@@ -147,7 +125,7 @@ static void test_wanted_ends_are_waited_for(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_set_up, fake_tear_down)
 
 int main(void)
 {

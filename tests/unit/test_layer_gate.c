@@ -16,28 +16,6 @@
 
 static const struct fake_work work = {0};
 
-static int setup(void **state)
-{
-    struct fake *f = calloc(1, sizeof(*f));
-
-    assert_non_null(f);
-    fake_create(f);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fake_destroy(*state);
-    free(*state);
-    return 0;
-}
-
-static void free_semaphore(struct fake *f, VkSemaphore s)
-{
-    wait_destroy_semaphore(f->device->handle, s, NULL);
-}
-
 /* ---- grant and bounds ----------------------------------------------------------------------- */
 
 static void test_passes_while_granted(void **state)
@@ -234,7 +212,7 @@ static void test_what_is_no_work(void **state)
     assert_int_equal(value, 7);
     assert_false(lease_wants(&f->broker));
     assert_int_equal(fake_ack(f).submits, 0);
-    free_semaphore(f, t);
+    fake_free_semaphore(f, t);
 }
 
 /* ---- order ---------------------------------------------------------------------------------- */
@@ -255,7 +233,7 @@ static void test_wait_before_signal(void **state)
     fake_finish(2);
     fake_await_started(2);
     fake_await_in_flight(f, 0);
-    free_semaphore(f, t);
+    fake_free_semaphore(f, t);
 }
 
 /* The guest signals whenever it likes; meanwhile the GPU can be given to others. */
@@ -276,7 +254,7 @@ static void test_wait_for_the_guest(void **state)
     fake_finish(1);
     fake_await_started(1);
     fake_await_in_flight(f, 0);
-    free_semaphore(f, t);
+    fake_free_semaphore(f, t);
 }
 
 /* What work in flight will signal is as good as signalled. */
@@ -293,7 +271,7 @@ static void test_signal_in_flight(void **state)
     assert_int_equal(__atomic_load_n(&f->device->held, __ATOMIC_ACQUIRE), 0);
     fake_finish(2);
     fake_await_in_flight(f, 0);
-    free_semaphore(f, t);
+    fake_free_semaphore(f, t);
 }
 
 /* The second of a batch waits for what another queue does after the first of it. */
@@ -336,8 +314,8 @@ static void test_batch_by_way_of_another_queue(void **state)
     fake_await_started(3);
     fake_await_in_flight(f, 0);
     assert_int_equal(fake_ack(f).cuts, 0);
-    free_semaphore(f, t);
-    free_semaphore(f, u);
+    fake_free_semaphore(f, t);
+    fake_free_semaphore(f, u);
 }
 
 /* A binary semaphore's signal is held: who waits for it has to be, too. */
@@ -364,8 +342,8 @@ static void test_binary_behind_held(void **state)
     assert_int_equal(fake_ack(f).in_flight, 1);
     fake_finish(1);
     fake_await_in_flight(f, 0);
-    free_semaphore(f, t);
-    free_semaphore(f, s);
+    fake_free_semaphore(f, t);
+    fake_free_semaphore(f, s);
 }
 
 /* The signal of no work at all, which waits: its order is kept all the same. */
@@ -388,8 +366,8 @@ static void test_no_work_that_waits(void **state)
     fake_await_started(2);
     fake_await_in_flight(f, 0);
     assert_int_equal(fake_ack(f).submits, 2);
-    free_semaphore(f, t);
-    free_semaphore(f, s);
+    fake_free_semaphore(f, t);
+    fake_free_semaphore(f, s);
 }
 
 /* ---- what goes wrong ------------------------------------------------------------------------ */
@@ -479,7 +457,7 @@ static void test_more_than_the_ring(void **state)
     assert_int_equal(fake_finished(), GATE_PIECES + 500);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_set_up, fake_tear_down)
 
 int main(void)
 {

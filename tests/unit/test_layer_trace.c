@@ -13,23 +13,6 @@
 
 static const struct fake_work work = {0};
 
-static int setup(void **state)
-{
-    struct fake *f = calloc(1, sizeof(*f));
-
-    assert_non_null(f);
-    fake_create(f);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fake_destroy(*state);
-    free(*state);
-    return 0;
-}
-
 /* What the GPU did is noted, before the lease has it no more: each piece once, on its queue. */
 static void test_is_noted(void **state)
 {
@@ -157,7 +140,7 @@ static void test_is_lost_with_the_device(void **state)
     assert_int_equal(counted(f), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_set_up, fake_tear_down)
 
 int main(void)
 {
