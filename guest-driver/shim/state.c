@@ -3,6 +3,7 @@
 #include "guest-driver/shim/device.h"
 #include "guest-driver/shim/fd_table.h"
 #include "guest-driver/shim/sync_file.h"
+#include "guest-driver/shim/venus.h"
 
 #include <pthread.h>
 
@@ -27,10 +28,12 @@ static void before_fork(void)
     device_lock();
     state_lock();
     fd_table_lock();
+    venus_lock();
 }
 
 static void after_fork_in_parent(void)
 {
+    venus_unlock();
     fd_table_unlock();
     state_unlock();
     device_unlock();
@@ -38,6 +41,7 @@ static void after_fork_in_parent(void)
 
 static void after_fork_in_child(void)
 {
+    venus_forked();
     fd_table_unlock();
     state_unlock();
     device_forked();

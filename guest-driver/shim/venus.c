@@ -77,6 +77,24 @@ void venus_ends(void)
     pthread_mutex_unlock(&lock);
 }
 
+void venus_lock(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void venus_unlock(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+void venus_forked(void)
+{
+    watch = (struct host_watch){0};
+    STORE(&the_device, NULL);
+    STORE(&driver_end, (uintptr_t)0);
+    pthread_mutex_unlock(&lock);
+}
+
 struct device *venus_device(const void *caller, uint32_t *ret_count)
 {
     struct device *device = LOAD(&the_device);

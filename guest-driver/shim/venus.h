@@ -12,6 +12,11 @@
 void venus_begins(struct device *device);
 void venus_ends(void);
 
+/* Around fork(): the child's Venus has no context yet. */
+void venus_lock(void);
+void venus_unlock(void);
+void venus_forked(void);
+
 /* The device, if Venus calls, from an address in its library, and there is news to be had of ends
  * on the GPU; and the count of those. */
 struct device *venus_device(const void *caller, uint32_t *ret_count);
